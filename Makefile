@@ -1,0 +1,47 @@
+# Two commands do everything on a fresh machine: `make demo` and `make test`.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+DEMO_JETS ?= 200000 20000 40000
+DEMO ?= demo
+
+# uv does not read pip's configuration: hand over what the user gave to pip.
+export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-all system lint format prove clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+setup: $(VENV)/.done ## make the virtual environment and install everything that demo and test need
+
+$(VENV)/.done: pyproject.toml constraints.txt setup/venv.sh
+	@setup/venv.sh $(PYTHON) $(VENV)
+	@touch $@
+
+demo: setup ## simulate collisions, train a tagger, test it, draw its ROC curves
+	@PATH="$(CURDIR)/$(BIN):$$PATH" setup/demo.sh $(DEMO) $(DEMO_JETS)
+
+test: setup lint ## the tests of every day: under 10 minutes, no root
+	$(BIN)/python -m pytest -m "not slow and not browser and not peers"
+
+test-all: setup lint ## adds the slow, browser and peer tests
+	@benchmarks/peers/setup
+	$(BIN)/python -m pytest
+
+system: ## what CI needs from the system (apt, as root)
+	@setup/system.sh
+
+prove: test-all ## the full counts, recorded once in benchmarks/RESULTS.md
+
+lint: setup ## style and types
+	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: setup ## mend the style
+	$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
+
+clean: ## remove the environments and the demo's output
+	rm -rf $(VENV) .peer-venv $(DEMO) .pytest_cache .mypy_cache .ruff_cache
