@@ -1,0 +1,257 @@
+"""Layouts: where the tokens of each jet are. Every module is written once, on tokens, and asks the layout for the rest.
+
+Shapes: B jets, T tokens of all jets together, n tokens of the one jet, D width, H heads, d width of a head, P pairs.
+"..." below is T under `Packed` and n under `One`; pairs are (P,) under `Packed` and (n, n) under `One`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+
+from salt import kernels
+from salt.ragged import Ragged, Segments
+
+
+class Layout(ABC):
+    """Where the tokens of one stream are."""
+
+    @classmethod
+    @abstractmethod
+    def of(cls, stream: Ragged) -> tuple[Tensor, Self]:
+        """The tokens of a stream as this layout holds them, and the layout."""
+
+    @classmethod
+    @abstractmethod
+    def merge(cls, layouts: Sequence[Self], num_registers: int = 0) -> Merged:
+        """Put several streams of the same jets, and some registers a jet, into one."""
+
+    @abstractmethod
+    def spread(self, x: Tensor) -> Tensor:
+        """Give each token its jet's row: (B, D) -> something that adds to (..., D)."""
+
+    @abstractmethod
+    def attend(self, qkv: Tensor, scale: float, dropout: float = 0.0) -> Tensor:
+        """Softmax attention inside each jet: (..., 3, H, d) -> (..., H, d)."""
+
+    @abstractmethod
+    def pool(self, score: Tensor, x: Tensor) -> Tensor:
+        """Softmax-weighted mean of each jet's tokens: (..., 1), (..., D) -> (B, D)."""
+
+    @abstractmethod
+    def pair_map(self, fn: nn.Module, a: Tensor, b: Tensor) -> Tensor:
+        """fn(a_i + b_j) for all ordered pairs of tokens of one jet: (..., D) twice -> (pairs, out)."""
+
+    @abstractmethod
+    def pair(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """x_i and x_j of all pairs, for labels without gradient: (...) -> (pairs) twice."""
+
+    @abstractmethod
+    def swap(self, pairs: Tensor) -> Tensor:
+        """The value of (j, i) in the place of (i, j)."""
+
+    @abstractmethod
+    def connect(self, linked: Tensor) -> Tensor:
+        """For each token the place in its jet of the first one linked to it, over any number of links.
+
+        (pairs) bool, symmetric -> (...) int64.
+        """
+
+
+class Merged(ABC):
+    """Several streams of the same jets in one, with registers: its layout, the way in, and the way out."""
+
+    layout: Layout
+
+    @abstractmethod
+    def join(self, streams: Sequence[Tensor], registers: Tensor | None = None) -> Tensor:
+        """Tokens of all streams (..., D) and the same registers (R, D) for every jet -> merged tokens."""
+
+    @abstractmethod
+    def part(self, x: Tensor, stream: int) -> Tensor:
+        """The merged tokens that came from one stream."""
+
+    @abstractmethod
+    def without_registers(self, x: Tensor) -> tuple[Tensor, Layout]:
+        """The merged tokens that are no registers, and their layout."""
+
+
+# --- many jets, one after the other: training, and inference on batches ------------------------------------------
+
+
+class Packed(Layout):
+    """Tokens of many jets in one tensor (T, D), nothing between them.
+
+    Parameters
+    ----------
+    segments : Segments
+        Where each jet's tokens lie.
+    """
+
+    def __init__(self, segments: Segments) -> None:
+        self.segments = segments
+
+    @classmethod
+    def of(cls, stream: Ragged) -> tuple[Tensor, Packed]:
+        return stream.values, cls(stream.segments)
+
+    @classmethod
+    def merge(cls, layouts: Sequence[Packed], num_registers: int = 0) -> PackedMerge:
+        return PackedMerge([layout.segments for layout in layouts], num_registers)
+
+    def spread(self, x: Tensor) -> Tensor:
+        return kernels.spread(x, self.segments)
+
+    def attend(self, qkv: Tensor, scale: float, dropout: float = 0.0) -> Tensor:
+        return kernels.attend(qkv, self.segments, scale, dropout)
+
+    def pool(self, score: Tensor, x: Tensor) -> Tensor:
+        return kernels.pool(score, x, self.segments)
+
+    def pair_map(self, fn: nn.Module, a: Tensor, b: Tensor) -> Tensor:
+        return kernels.pair_map(fn, a, b, self.segments)
+
+    def pair(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        pairs = self.segments.pairs
+        return x[pairs.first], x[pairs.second]
+
+    def swap(self, pairs: Tensor) -> Tensor:
+        return pairs[self.segments.pairs.swapped]
+
+    def connect(self, linked: Tensor) -> Tensor:
+        from scipy.sparse import coo_array
+        from scipy.sparse.csgraph import connected_components
+
+        pairs, tokens = self.segments.pairs, self.segments.num_tokens
+        first, second = pairs.first[linked].cpu().numpy(), pairs.second[linked].cpu().numpy()
+        graph = coo_array((linked.new_ones(len(first)).cpu().numpy(), (first, second)), shape=(tokens, tokens))
+        _, numbers = connected_components(graph, directed=False)
+        cluster = torch.as_tensor(numbers, dtype=torch.int64, device=linked.device)
+        place = torch.arange(tokens, device=linked.device) - self.segments.offsets[self.segments.owner]
+        head = place.new_zeros(tokens).scatter_reduce_(0, cluster, place, "amin", include_self=False)
+        return head[cluster]
+
+
+class PackedMerge(Merged):
+    """Streams of packed tokens in one: for each jet its tokens of each stream in turn, then its registers.
+
+    Parameters
+    ----------
+    streams : list[Segments]
+        Where each jet's tokens lie in each stream.
+    num_registers : int
+        R, tokens that every jet has besides.
+    """
+
+    def __init__(self, streams: list[Segments], num_registers: int = 0) -> None:
+        self._num_registers = num_registers
+        if len(streams) == 1:
+            self._tokens = streams[0]
+        else:
+            self._tokens = Segments(torch.stack([segments.offsets for segments in streams]).sum(0))
+        merged = self._tokens.with_extra(num_registers)
+        self.layout = Packed(merged)
+        before = merged.offsets[:-1]  # (B,) merged row of each jet's next token
+        self._positions = []
+        for segments in streams:
+            self._positions.append(
+                torch.arange(segments.num_tokens, device=before.device)
+                + (before - segments.offsets[:-1])[segments.owner]
+            )
+            before = before + segments.lengths
+        if num_registers:
+            registers = torch.arange(num_registers, device=before.device)
+            self._positions.append((before[:, None] + registers).flatten())
+
+    def join(self, streams: Sequence[Tensor], registers: Tensor | None = None) -> Tensor:
+        parts = list(streams)
+        if registers is not None:
+            parts.append(registers.expand(self._tokens.num_jets, *registers.shape).flatten(0, 1))
+        return kernels.join(tuple(self._positions), *parts) if len(parts) > 1 else parts[0]
+
+    def part(self, x: Tensor, stream: int) -> Tensor:
+        return kernels.take(x, self._positions[stream]) if len(self._positions) > 1 else x
+
+    def without_registers(self, x: Tensor) -> tuple[Tensor, Layout]:
+        if not self._num_registers:
+            return x, self.layout
+        position = torch.arange(self._tokens.num_tokens, device=x.device) + self._num_registers * self._tokens.owner
+        return kernels.take(x, position), Packed(self._tokens)
+
+
+# --- one jet, dense operations only: what ONNX exports -----------------------------------------------------------
+
+
+class One(Layout):
+    """The tokens (n, D) of one jet; n may be 0."""
+
+    @classmethod
+    def of(cls, stream: Ragged) -> tuple[Tensor, One]:
+        return stream.values, cls()
+
+    @classmethod
+    def merge(cls, layouts: Sequence[One], num_registers: int = 0) -> OneMerge:
+        return OneMerge(num_registers)
+
+    def spread(self, x: Tensor) -> Tensor:
+        return x
+
+    def attend(self, qkv: Tensor, scale: float, dropout: float = 0.0) -> Tensor:
+        q, key, v = qkv.permute(1, 2, 0, 3)  # (H, n, d) each
+        weight = torch.softmax(q @ key.transpose(1, 2) * scale, -1)
+        weight = torch.nn.functional.dropout(weight, dropout)
+        return (weight @ v).transpose(0, 1)
+
+    def pool(self, score: Tensor, x: Tensor) -> Tensor:
+        return torch.softmax(score, 0).transpose(0, 1) @ x
+
+    def pair_map(self, fn: nn.Module, a: Tensor, b: Tensor) -> Tensor:
+        return fn(a[:, None] + b[None])
+
+    def pair(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return x[:, None].expand(-1, len(x)), x[None].expand(len(x), -1)
+
+    def swap(self, pairs: Tensor) -> Tensor:
+        return pairs.transpose(0, 1)
+
+    def connect(self, linked: Tensor) -> Tensor:
+        tokens = linked.shape[0]
+        reach = (linked | torch.eye(tokens, dtype=torch.bool, device=linked.device)).to(torch.float32)
+        for _ in range(_DOUBLINGS):
+            reach = (reach @ reach > 0).to(torch.float32)
+        place = torch.arange(tokens, device=linked.device)
+        return torch.where(reach > 0, place, tokens).amin(1) if tokens else place
+
+
+_DOUBLINGS = 8
+"""Paths of up to 2 ** 8 links are followed: no jet of the field has more tracks."""
+
+
+class OneMerge(Merged):
+    """Streams of one jet in one: their tokens one after the other, then the registers.
+
+    Parameters
+    ----------
+    num_registers : int
+        R, tokens that the jet has besides.
+    """
+
+    def __init__(self, num_registers: int = 0) -> None:
+        self.layout = One()
+        self._num_registers = num_registers
+        self._lengths: list[int] = []
+
+    def join(self, streams: Sequence[Tensor], registers: Tensor | None = None) -> Tensor:
+        self._lengths = [stream.shape[0] for stream in streams]
+        return torch.cat([*streams, registers] if registers is not None else list(streams))
+
+    def part(self, x: Tensor, stream: int) -> Tensor:
+        start = sum(self._lengths[:stream])
+        return x[start : start + self._lengths[stream]]
+
+    def without_registers(self, x: Tensor) -> tuple[Tensor, Layout]:
+        return x[: x.shape[0] - self._num_registers], self.layout

@@ -1,0 +1,178 @@
+"""Ragged data: the constituents of many jets, packed one after the other with nothing between.
+
+Shapes: B jets, T tokens (constituents) of all jets together, F features, P ordered pairs of tokens of one jet.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+class Run(NamedTuple):
+    """Neighbouring jets that all have the same number of tokens: their rows are a view of shape (jets, length)."""
+
+    jets: int
+    length: int
+
+
+class Pairs(NamedTuple):
+    """All ordered pairs i != j of tokens of the same jet, sorted by i, then by j; each a tensor (P,)."""
+
+    first: Tensor
+    second: Tensor
+    swapped: Tensor
+    """Position of the pair (j, i) of each pair (i, j)."""
+
+
+class Segments:
+    """Where each jet's tokens lie: jet b owns the rows offsets[b] to offsets[b + 1].
+
+    The integer work on the offsets is done once and kept. Everything is right for jets in any order and of any
+    length, zero included; it is fast where jets of equal length are neighbours, as the loader puts them.
+
+    Parameters
+    ----------
+    offsets : Tensor
+        (B + 1,) int64, never decreasing, from 0 to T.
+    """
+
+    def __init__(self, offsets: Tensor) -> None:
+        self.offsets = offsets
+
+    @classmethod
+    def from_lengths(cls, lengths: Tensor) -> Segments:
+        """Segments of jets with these numbers of tokens (B,)."""
+        zero = torch.zeros(1, dtype=torch.int64, device=lengths.device)
+        return cls(torch.cat([zero, lengths.to(torch.int64).cumsum(0)]))
+
+    @property
+    def num_jets(self) -> int:
+        """B."""
+        return self.offsets.shape[0] - 1
+
+    @cached_property
+    def num_tokens(self) -> int:
+        """T."""
+        return int(self.offsets[-1])
+
+    @cached_property
+    def lengths(self) -> Tensor:
+        """(B,) number of tokens of each jet."""
+        return self.offsets.diff()
+
+    @cached_property
+    def owner(self) -> Tensor:
+        """(T,) the jet that each token belongs to."""
+        return _repeat(torch.arange(self.num_jets, device=self.offsets.device), self.lengths)
+
+    @cached_property
+    def runs(self) -> list[Run]:
+        """Neighbouring jets of equal length, in order."""
+        values, counts = torch.unique_consecutive(self.lengths, return_counts=True)
+        return [Run(jets, length) for length, jets in zip(values.tolist(), counts.tolist(), strict=True)]
+
+    @cached_property
+    def run_sizes(self) -> list[int]:
+        """Number of tokens of each run: what to split a packed tensor by."""
+        return [run.jets * run.length for run in self.runs]
+
+    @cached_property
+    def pairs(self) -> Pairs:
+        """All ordered pairs of different tokens of one jet."""
+        partners = (self.lengths - 1).clamp(min=0)[self.owner]  # of each token
+        first = _repeat(torch.arange(self.num_tokens, device=partners.device), partners)
+        start = torch.cat([partners.new_zeros(1), partners.cumsum(0)])  # of each token's pairs
+        rank = torch.arange(first.shape[0], device=partners.device) - start[first]
+        base = self.offsets[self.owner]  # first token of the same jet
+        position = first - base[first]
+        second_position = rank + (rank >= position)  # skip i == j
+        second = base[first] + second_position
+        # (j, i) is among j's pairs at rank i, or one earlier where i comes after j
+        swapped = start[second] + position - (position > second_position).long()
+        return Pairs(first, second, swapped)
+
+    def with_extra(self, count: int) -> Segments:
+        """Segments of the same jets with `count` more tokens each."""
+        return Segments(self.offsets + count * torch.arange(self.num_jets + 1, device=self.offsets.device))
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> Segments:
+        """The same segments on another device; numbers already counted stay known."""
+        moved = Segments(self.offsets.to(device, non_blocking=non_blocking))
+        moved.__dict__.update(self._counted())
+        return moved
+
+    def pin_memory(self) -> Segments:
+        """The same segments in page-locked memory."""
+        pinned = Segments(self.offsets.pin_memory())
+        pinned.__dict__.update(self._counted())
+        return pinned
+
+    def _counted(self) -> dict[str, object]:
+        """The kept results that are plain numbers, and so the same on any device."""
+        return {k: v for k, v in self.__dict__.items() if k in {"num_tokens", "runs", "run_sizes"}}
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Segments) and torch.equal(self.offsets, other.offsets)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"Segments(num_jets={self.num_jets}, num_tokens={self.num_tokens})"
+
+
+def _repeat(values: Tensor, counts: Tensor) -> Tensor:
+    """Each value as often as its count says; by numpy on CPU, where torch's threads cost it milliseconds."""
+    if values.device.type != "cpu":
+        return torch.repeat_interleave(values, counts)
+    return torch.from_numpy(np.repeat(values.numpy(), counts.numpy()))
+
+
+class Ragged:
+    """Values of the constituents of many jets: jet b owns `values[offsets[b]:offsets[b + 1]]`.
+
+    Parameters
+    ----------
+    values : Tensor
+        (T, F), of any dtype.
+    segments : Segments
+        Where each jet's rows lie.
+    """
+
+    def __init__(self, values: Tensor, segments: Segments) -> None:
+        self.values = values
+        self.segments = segments
+
+    @classmethod
+    def from_lengths(cls, values: Tensor, lengths: Tensor) -> Ragged:
+        """Ragged values (T, F) of jets with these numbers of tokens (B,)."""
+        segments = Segments.from_lengths(lengths)
+        if values.shape[0] != segments.num_tokens:
+            raise ValueError(f"{values.shape[0]} rows of values, but the jets' lengths add up to {segments.num_tokens}")
+        return cls(values, segments)
+
+    @property
+    def offsets(self) -> Tensor:
+        """(B + 1,) int64 row offsets (known elsewhere as cu_seqlens)."""
+        return self.segments.offsets
+
+    def with_values(self, values: Tensor) -> Ragged:
+        """Other values of the same tokens."""
+        return Ragged(values, self.segments)
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> Ragged:
+        """The same on another device."""
+        return Ragged(
+            self.values.to(device, non_blocking=non_blocking), self.segments.to(device, non_blocking=non_blocking)
+        )
+
+    def pin_memory(self) -> Ragged:
+        """The same in page-locked memory."""
+        return Ragged(self.values.pin_memory(), self.segments.pin_memory())
+
+    def __repr__(self) -> str:
+        return f"Ragged(values={tuple(self.values.shape)}, {self.segments!r})"

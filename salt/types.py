@@ -1,0 +1,87 @@
+"""The types that flow between the rooms: what a file holds (Schema), what a step sees (Batch), what heads say (Preds).
+
+Shapes: B jets, T constituents of all jets of a stream together, F features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from salt.ragged import Ragged
+
+Preds = dict[str, Tensor]
+"""Task name -> raw output of that head."""
+
+Inputs = Mapping[str, Tensor | Ragged]
+"""Stream -> (B, F) for the global object, Ragged (T, F) for constituents."""
+
+Labels = Mapping[str, Mapping[str, Tensor]]
+"""Stream -> label -> (B,) for the global object, (T,) for constituents."""
+
+
+@dataclass(frozen=True)
+class Schema:
+    """What is read from the file: the only facts that data and models share.
+
+    Parameters
+    ----------
+    variables : dict[str, list[str]]
+        Stream -> names of its input variables, in column order.
+    global_object : str
+        The stream with one row a jet (event, ...).
+    input_map : dict[str, str]
+        Stream -> name of its dataset in the file, where the two differ.
+    """
+
+    variables: dict[str, list[str]] = field(default_factory=dict)
+    global_object: str = "jets"
+    input_map: dict[str, str] = field(default_factory=dict)
+
+    def dataset(self, stream: str) -> str:
+        """Name of the stream's dataset in the file."""
+        return self.input_map.get(stream, stream)
+
+    @property
+    def constituents(self) -> list[str]:
+        """The streams with many rows a jet."""
+        return [stream for stream in self.variables if stream != self.global_object]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Jets as a training step sees them; nobody writes to it.
+
+    Parameters
+    ----------
+    inputs : Inputs
+        Un-normalised float32 input variables of each stream.
+    labels : Labels
+        Labels of each stream; empty where nothing asked for them.
+    index : Tensor
+        (B,) int64, the jets' places in the file: the order inside a batch is the loader's own.
+    """
+
+    inputs: Inputs
+    labels: Labels
+    index: Tensor
+
+    def __len__(self) -> int:
+        return self.index.shape[0]
+
+    def _map(self, tensor: Callable[[Tensor], Tensor], ragged: Callable[[Ragged], Ragged]) -> Batch:
+        inputs = {s: ragged(x) if isinstance(x, Ragged) else tensor(x) for s, x in self.inputs.items()}
+        labels = {s: {k: tensor(v) for k, v in of.items()} for s, of in self.labels.items()}
+        return Batch(inputs, labels, tensor(self.index))
+
+    # Lightning refuses a bare frozen dataclass; one with its own doors passes.
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
+        """The same jets on another device."""
+        return self._map(lambda x: x.to(device, non_blocking=non_blocking), lambda x: x.to(device, non_blocking))
+
+    def pin_memory(self) -> Batch:
+        """The same jets in page-locked memory."""
+        return self._map(Tensor.pin_memory, Ragged.pin_memory)
