@@ -1,0 +1,23 @@
+"""The face that YAML names: `class_path: salt.models.X`."""
+
+from salt.models.saltmodel import SaltModel
+from salt.nn.embedding import InitNet, InputNorm
+from salt.nn.layers import GLU, Dense
+from salt.nn.pooling import GlobalAttentionPooling
+from salt.nn.transformer import Transformer
+from salt.tasks.base import Task as TaskBase
+from salt.tasks.classification import ClassificationTask
+from salt.tasks.vertexing import VertexingTask
+
+__all__ = [
+    "GLU",
+    "ClassificationTask",
+    "Dense",
+    "GlobalAttentionPooling",
+    "InitNet",
+    "InputNorm",
+    "SaltModel",
+    "TaskBase",
+    "Transformer",
+    "VertexingTask",
+]

@@ -1,0 +1,175 @@
+"""Dense layers.
+
+Shapes: "..." is anything, the tokens of a layout or the jets; D, C widths.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from salt.layout import Layout
+
+
+class SplitLinear(nn.Linear):
+    """A linear layer on a concatenation that is never built: y = W [a; b] + bias, part by part.
+
+    The weight is that of a `Linear` on the concatenation. Each part is multiplied where it lives (once per jet, or once
+    per token), and whoever knows the layout adds the products up.
+    """
+
+    def products(self, *parts: Tensor) -> list[Tensor]:
+        """The product of each part (..., D_k) with its columns of the weight; the bias rides on the first."""
+        widths = [part.shape[-1] for part in parts]
+        if sum(widths) != self.in_features:
+            raise ValueError(
+                f"inputs of widths {widths} add up to {sum(widths)}, but this layer takes {self.in_features}: "
+                "input_size and context_size of its dense_config have to fit what comes before"
+            )
+        weights = self.weight.split(widths, dim=1)
+        biases = [self.bias, *[None] * (len(parts) - 1)]
+        return [F.linear(x, w, b) for x, w, b in zip(parts, weights, biases, strict=True)]
+
+
+def make_activation(name: str) -> nn.Module:
+    """The activation of `torch.nn` with this name."""
+    if not hasattr(nn, name):
+        raise ValueError(f"unknown activation {name!r}; any class of torch.nn is known: ReLU, SiLU, GELU, ...")
+    return nn.ReLU(inplace=True) if name == "ReLU" else getattr(nn, name)()
+
+
+class Dense(nn.Module):
+    """A multi-layer perceptron: for each layer an optional dropout, a linear map and an activation.
+
+    Parameters
+    ----------
+    input_size : int
+        Width of the input.
+    output_size : int | None
+        Width of the output; None: `input_size`.
+    hidden_layers : Sequence[int] | None
+        Widths of the hidden layers; None: one of `hidden_dim_scale * input_size`.
+    hidden_dim_scale : int
+        Width of the hidden layer by that of the input, where `hidden_layers` is not given.
+    activation : str
+        Name of a class of `torch.nn`, after each hidden layer.
+    final_activation : str | None
+        The same after the last layer; None: nothing.
+    dropout : float
+        Probability of dropping an input of a layer.
+    bias : bool
+        Whether the linear maps have a bias.
+    context_size : int
+        Width of the context, which is concatenated in front of the input.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        output_size: int | None = None,
+        hidden_layers: Sequence[int] | None = None,
+        hidden_dim_scale: int = 2,
+        activation: str = "ReLU",
+        final_activation: str | None = None,
+        dropout: float = 0.0,
+        bias: bool = True,
+        context_size: int = 0,
+    ) -> None:
+        super().__init__()
+        self.input_size = input_size
+        self.output_size = input_size if output_size is None else output_size
+        self.context_size = context_size
+        hidden = [input_size * hidden_dim_scale] if hidden_layers is None else list(hidden_layers)
+        self.net = _stack(
+            [input_size + context_size, *hidden, self.output_size], activation, final_activation, dropout, bias
+        )
+        self._first = 1 if dropout else 0
+
+    def forward(self, x: Tensor, context: Tensor | None = None, layout: Layout | None = None) -> Tensor:
+        """Map x (..., D) to (..., output_size), with a context (B, C) of its jets, or (..., C) where layout is None."""
+        if context is None:
+            return self.net(x)
+        before, after = self.first(context, x)
+        return self.rest(after + (layout.spread(before) if layout is not None else before))
+
+    def first(self, *parts: Tensor) -> list[Tensor]:
+        """Products of parts of the input with their columns of the first weight, to be summed and given to `rest`."""
+        layer = self.net[self._first]
+        assert isinstance(layer, SplitLinear)
+        return layer.products(*(self.net[0](part) if self._first else part for part in parts))
+
+    @property
+    def rest(self) -> nn.Sequential:
+        """Everything after the first linear map."""
+        return nn.Sequential(*list(self.net)[self._first + 1 :])
+
+
+def _stack(widths: list[int], act: str, final: str | None, dropout: float, bias: bool) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    acts = [act] * (len(widths) - 2) + [final]
+    for i, (size, name) in enumerate(zip(widths[1:], acts, strict=True)):
+        layers += [nn.Dropout(dropout)] if dropout else []
+        layers.append((SplitLinear if i == 0 else nn.Linear)(widths[i], size, bias=bias))
+        layers += [make_activation(name)] if name else []
+    return nn.Sequential(*layers)
+
+
+class GLU(nn.Module):
+    """The feed-forward part of an encoder layer, gated if asked for.
+
+    Shazeer, GLU Variants Improve Transformer, arXiv:2002.05202.
+
+    Parameters
+    ----------
+    embed_dim : int
+        Width D of input and output.
+    hidden_dim : int | None
+        Width inside; None: 2 D.
+    activation : str
+        Name of a class of `torch.nn`.
+    dropout : float
+        Probability of dropping a hidden value.
+    bias : bool
+        Whether the linear maps have a bias.
+    gated : bool
+        Multiply the activated half by a linear gate: twice the first weight.
+    """
+
+    def __init__(
+        self,
+        embed_dim: int,
+        hidden_dim: int | None = None,
+        activation: str = "SiLU",
+        dropout: float = 0.0,
+        bias: bool = True,
+        gated: bool = False,
+    ) -> None:
+        super().__init__()
+        hidden_dim = 2 * embed_dim if hidden_dim is None else hidden_dim
+        self.gated = gated
+        self.in_proj = nn.Linear(embed_dim, 2 * hidden_dim if gated else hidden_dim, bias=bias)
+        self.out_proj = nn.Linear(hidden_dim, embed_dim, bias=bias)
+        self.drop = nn.Dropout(dropout)
+        self.activation = make_activation(activation)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Tokens (..., D) to tokens (..., D)."""
+        x = self.in_proj(x)
+        if self.gated:
+            active, gate = x.chunk(2, dim=-1)
+            x = self.activation(active) * gate
+        else:
+            x = self.activation(x)
+        return self.out_proj(self.drop(x))
+
+
+def make_norm(name: str, width: int) -> nn.Module:
+    """The normalisation of tokens with this name: LayerNorm (without weights), or RMSNorm (with them)."""
+    if name == "LayerNorm":
+        return nn.LayerNorm(width, elementwise_affine=False)
+    if name == "RMSNorm":
+        return nn.RMSNorm(width, eps=torch.finfo(torch.float32).eps)
+    raise ValueError(f"unknown norm {name!r}; there are LayerNorm and RMSNorm (key norm of the encoder)")

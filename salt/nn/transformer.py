@@ -1,0 +1,183 @@
+"""The transformer encoder.
+
+Shapes: B jets, "..." the tokens of a layout, D width, H heads, d = D / H, R registers.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from salt.layout import Layout, Merged
+from salt.nn.layers import GLU, make_norm
+
+ATTENTION_TYPES = ("torch-math", "torch-meff", "torch-flash", "flash-varlen")
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention inside each jet. Vaswani et al., Attention is all you need, arXiv:1706.03762.
+
+    Parameters
+    ----------
+    embed_dim : int
+        Width D of the tokens.
+    num_heads : int
+        Number of heads H, a divisor of D.
+    dropout : float
+        Probability of dropping an attention weight.
+    bias : bool
+        Whether the projections have a bias.
+    """
+
+    def __init__(self, embed_dim: int, num_heads: int = 1, dropout: float = 0.0, bias: bool = True) -> None:
+        super().__init__()
+        if embed_dim % num_heads:
+            raise ValueError(f"embed_dim {embed_dim} is not a multiple of num_heads {num_heads} (key attn_kwargs)")
+        self.num_heads = num_heads
+        self.dropout = dropout
+        self.scale = (embed_dim // num_heads) ** -0.5
+        self.in_proj_weight = nn.Parameter(torch.empty(3 * embed_dim, embed_dim))
+        self.in_proj_bias = nn.Parameter(torch.zeros(3 * embed_dim)) if bias else None
+        self.out_proj = nn.Linear(embed_dim, embed_dim, bias=bias)
+        nn.init.xavier_uniform_(self.in_proj_weight)
+        if bias:
+            nn.init.zeros_(self.out_proj.bias)
+
+    def forward(self, x: Tensor, layout: Layout) -> Tensor:
+        """Tokens (..., D) to tokens (..., D)."""
+        qkv = F.linear(x, self.in_proj_weight, self.in_proj_bias)
+        qkv = qkv.unflatten(-1, (3, self.num_heads, -1))  # (..., 3, H, d)
+        out = layout.attend(qkv, self.scale, self.dropout if self.training else 0.0)
+        return self.out_proj(out.flatten(-2))
+
+
+class NormResidual(nn.Module):
+    """x + fn(norm(x)): a step that adds to its input.
+
+    Parameters
+    ----------
+    fn : nn.Module
+        The step.
+    norm : nn.Module
+        The normalisation of its input.
+    """
+
+    def __init__(self, fn: nn.Module, norm: nn.Module) -> None:
+        super().__init__()
+        self.fn = fn
+        self.norm = norm
+
+    def forward(self, x: Tensor, *args: Any) -> Tensor:
+        """Tokens (..., D) to tokens (..., D)."""
+        return x + self.fn(self.norm(x), *args)
+
+
+class EncoderLayer(nn.Module):
+    """Attention, then a feed-forward net, each of the normalised input and added to it.
+
+    Parameters
+    ----------
+    embed_dim : int
+        Width D of the tokens.
+    norm : str
+        LayerNorm or RMSNorm.
+    dense_kwargs : dict[str, Any] | None
+        Arguments of `GLU` but the width.
+    attn_kwargs : dict[str, Any] | None
+        Arguments of `Attention` but the width.
+    """
+
+    def __init__(
+        self,
+        embed_dim: int,
+        norm: str = "LayerNorm",
+        dense_kwargs: dict[str, Any] | None = None,
+        attn_kwargs: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.attn = NormResidual(Attention(embed_dim, **(attn_kwargs or {})), make_norm(norm, embed_dim))
+        self.dense = NormResidual(GLU(embed_dim, **(dense_kwargs or {})), make_norm(norm, embed_dim))
+
+    def forward(self, x: Tensor, layout: Layout) -> Tensor:
+        """Tokens (..., D) to tokens (..., D)."""
+        return self.dense(self.attn(x, layout))
+
+
+class Transformer(nn.Module):
+    """A transformer encoder over all constituents of a jet and a few registers.
+
+    Registers are learned tokens that every jet has besides (Darcet et al., Vision transformers need registers,
+    arXiv:2309.16588): with them no jet is empty.
+
+    Parameters
+    ----------
+    num_layers : int
+        Number of encoder layers.
+    embed_dim : int
+        Width D of the tokens.
+    out_dim : int | None
+        Width of the tokens that leave; None: `embed_dim`, without a projection.
+    norm : str
+        LayerNorm or RMSNorm.
+    attn_type : str
+        Upstream's names are understood; the kernel is chosen by the device and the number type.
+    do_final_norm : bool
+        Normalise the tokens that leave.
+    num_registers : int
+        R, at least 1.
+    drop_registers : bool
+        Leave the registers out of what leaves, and so out of the pooling.
+    dense_kwargs, attn_kwargs : dict[str, Any] | None
+        Arguments of `GLU` and `Attention` but the width.
+    """
+
+    def __init__(
+        self,
+        num_layers: int,
+        embed_dim: int,
+        out_dim: int | None = None,
+        norm: str = "LayerNorm",
+        attn_type: str = "torch-math",
+        do_final_norm: bool = True,
+        num_registers: int = 1,
+        drop_registers: bool = False,
+        dense_kwargs: dict[str, Any] | None = None,
+        attn_kwargs: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        if num_registers < 1:
+            raise ValueError(
+                f"num_registers is {num_registers}: a transformer needs at least 1, or empty jets have no token"
+            )
+        if attn_type not in ATTENTION_TYPES:
+            raise ValueError(f"unknown attn_type {attn_type!r}; there are {', '.join(ATTENTION_TYPES)}")
+        self.embed_dim = embed_dim
+        self.output_size = embed_dim if out_dim is None else out_dim
+        self.drop_registers = drop_registers
+        self.registers = nn.Parameter(torch.empty(num_registers, embed_dim).normal_(std=_REGISTER_STD))
+        self.layers = nn.ModuleList(EncoderLayer(embed_dim, norm, dense_kwargs, attn_kwargs) for _ in range(num_layers))
+        self.out_proj = nn.Linear(embed_dim, out_dim) if out_dim is not None else nn.Identity()
+        self.out_norm = make_norm(norm, self.output_size) if do_final_norm else nn.Identity()
+
+    @property
+    def num_registers(self) -> int:
+        """R."""
+        return self.registers.shape[0]
+
+    def forward(self, streams: list[Tensor], merged: Merged) -> Tensor:
+        """Embedded streams (..., D) to merged tokens (..., output_size), the registers among them."""
+        x = merged.join(streams, self.registers)
+        for layer in self.layers:
+            x = layer(x, merged.layout)
+        return self.out_norm(self.out_proj(x))
+
+    def to_pool(self, x: Tensor, merged: Merged) -> tuple[Tensor, Layout]:
+        """The tokens that the pooling sees, and their layout."""
+        return merged.without_registers(x) if self.drop_registers else (x, merged.layout)
+
+
+_REGISTER_STD = 0.02
+"""Width of the registers at the start: small against the embedded tracks."""

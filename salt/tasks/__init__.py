@@ -1,0 +1,1 @@
+"""Tasks: embedding -> raw -> loss, or named outputs."""

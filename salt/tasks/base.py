@@ -1,0 +1,61 @@
+"""What a task is: a head that gives raw numbers, which become a loss or named physical outputs.
+
+Shapes: B jets, "..." the tokens of a layout, D and C widths.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+from torch import Tensor, nn
+
+from salt.layout import Layout
+from salt.nn.layers import Dense
+
+
+class Task(nn.Module, ABC):
+    """A head of the model.
+
+    Parameters
+    ----------
+    name : str
+        Name of the task: of its loss in the logs, of its raw output.
+    input_name : str
+        The stream whose embedding it reads: the global object's is the pooled one.
+    label : str
+        Name of its label in the file.
+    dense_config : dict[str, Any]
+        Arguments of `Dense`.
+    weight : float
+        Weight of its loss in the total.
+    """
+
+    padding: float = 0.0
+    """What evaluation files hold for a constituent that does not exist."""
+
+    def __init__(
+        self, name: str, input_name: str, label: str, dense_config: dict[str, Any], weight: float = 1.0
+    ) -> None:
+        super().__init__()
+        self.name = name
+        self.input_name = input_name
+        self.label = label
+        self.weight = weight
+        self.net = Dense(**dense_config)
+
+    def required_labels(self) -> list[str]:
+        """Labels of its stream that the loader must bring for the loss."""
+        return [self.label]
+
+    def forward(self, x: Tensor, context: Tensor | None, layout: Layout | None) -> Tensor:
+        """Embedding (..., D), and its jets' (B, C) where the stream has many rows a jet, to raw numbers."""
+        return self.net(x, context if self.net.context_size else None, layout)
+
+    @abstractmethod
+    def loss(self, raw: Tensor, labels: dict[str, Tensor], layout: Layout | None) -> tuple[Tensor, Tensor]:
+        """Sum of the losses and what to divide it by (weights, constituents, positive pairs)."""
+
+    @abstractmethod
+    def outputs(self, raw: Tensor, layout: Layout | None) -> dict[str, Tensor]:
+        """Physical values, under the names that files and the experiment's software carry."""

@@ -1,0 +1,96 @@
+"""Vertexing: which constituents of a jet come from the same vertex.
+
+Shapes: "..." the tokens of a layout, "pairs" all ordered pairs of tokens of one jet, D and C widths.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from salt.layout import Layout
+from salt.tasks.base import Task
+
+FAKE = 1
+FROM_HEAVY_FLAVOUR = (3, 4, 5)
+"""Codes of ftagTruthOriginLabel: FromB, FromBC, FromC."""
+SAME_VERTEX = 0.5
+"""Probability from which two tracks are joined."""
+
+
+class VertexingTask(Task):
+    """For each pair of tracks of a jet: do they share a vertex? Pairs from heavy flavour count double, fakes not.
+
+    The origin of the tracks is read from the label of the same name with OriginLabel instead of VertexIndex.
+
+    Parameters
+    ----------
+    name, input_name, label, dense_config, weight
+        As of every `Task`; dense_config.input_size is twice the width of a token.
+    loss : nn.Module | None
+        A `torch.nn.BCEWithLogitsLoss`; None: the same.
+    """
+
+    padding = -1
+
+    def __init__(
+        self,
+        name: str,
+        input_name: str,
+        label: str,
+        dense_config: dict[str, Any],
+        loss: nn.Module | None = None,
+        weight: float = 1.0,
+    ) -> None:
+        super().__init__(name, input_name, label, dense_config, weight)
+        self.loss_function = nn.BCEWithLogitsLoss(reduction="none") if loss is None else loss
+        if not isinstance(self.loss_function, nn.BCEWithLogitsLoss):
+            raise ValueError(
+                f"task {name!r}: loss {type(self.loss_function).__name__} is not known for vertexing; "
+                "there is torch.nn.BCEWithLogitsLoss"
+            )
+        self.origin_label = label.replace("VertexIndex", "OriginLabel")
+
+    def required_labels(self) -> list[str]:
+        """The vertex of each track, and its origin."""
+        return [self.label, self.origin_label]
+
+    def forward(self, x: Tensor, context: Tensor | None, layout: Layout | None) -> Tensor:
+        """Tokens (..., D) and their jets (B, C) to logits (pairs, 1)."""
+        assert layout is not None
+        if context is None or not self.net.context_size:
+            a, b = self.net.first(x, x)
+        else:
+            before, a, b = self.net.first(context, x, x)
+            a = a + layout.spread(before)
+        return layout.pair_map(self.net.rest, a, b)
+
+    def loss(self, raw: Tensor, labels: dict[str, Tensor], layout: Layout | None) -> tuple[Tensor, Tensor]:
+        """Weighted sum over pairs, and the number of pairs that do share a vertex."""
+        assert layout is not None
+        function = self.loss_function
+        assert isinstance(function, nn.BCEWithLogitsLoss)
+        first, second = layout.pair(labels[self.label])
+        same = (first == second) & (first >= 0)
+        per_pair = F.binary_cross_entropy_with_logits(
+            raw.squeeze(-1), same.to(raw.dtype), pos_weight=function.pos_weight, reduction="none"
+        )
+        return (per_pair * self._weights(labels[self.origin_label], layout)).sum(), same.sum()
+
+    @staticmethod
+    def _weights(origin: Tensor, layout: Layout) -> Tensor:
+        """2 where both tracks are from heavy flavour, 0 where both are fakes; the bits decide for mixed pairs."""
+        grade = torch.isin(origin, origin.new_tensor(FROM_HEAVY_FLAVOUR)).to(torch.int8) - (origin == FAKE).to(
+            torch.int8
+        )
+        first, second = layout.pair(grade)
+        return 1 + (first & second)
+
+    def outputs(self, raw: Tensor, layout: Layout | None) -> dict[str, Tensor]:
+        """VertexIndex (...): the place in the jet of the first track of each track's vertex."""
+        assert layout is not None
+        probability = raw.squeeze(-1).sigmoid()
+        return {"VertexIndex": layout.connect((probability + layout.swap(probability)) / 2 > SAME_VERTEX)}
