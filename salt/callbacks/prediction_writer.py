@@ -1,0 +1,185 @@
+"""PredictionWriter: writes what a test says of each jet beside what its file says.
+
+Shapes: B jets of a batch, T constituents of a batch.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import h5py
+import numpy as np
+import torch
+from lightning import Callback, LightningModule, Trainer
+from torch import Tensor
+
+from salt.data import h5
+from salt.data.datamodule import SaltDataModule
+from salt.data.evaluation import Column, EvaluationFile
+from salt.ragged import Ragged
+from salt.types import Batch
+
+logger = logging.getLogger(__name__)
+
+UNPREFIXED = "VertexIndex"
+"""The one column that upstream writes without the model's name."""
+
+
+class PredictionWriter(Callback):
+    """Write the outputs of the tasks, and the fields of the test file, to an HDF5 file beside the checkpoint.
+
+    One dataset for each stream with a task, in the order of the test file; constituents in their own slots.
+
+    Parameters
+    ----------
+    write_tracks : bool
+        Write the outputs of tasks on streams with "tracks" in their name; those on other streams always are.
+    write_objects : bool
+        Write the outputs of tasks on objects; no task has any yet.
+    half_precision : bool
+        Write predictions as float16; fields of the test file keep their type.
+    extra_vars : dict[str, list[str]] | None
+        Stream -> fields of the test file to copy, none for streams that are not named; None copies all.
+    names : Literal["upstream", "consistent"]
+        "upstream" writes the names that existing files have: VertexIndex without the model's name, `mask` in one
+        dataset only. "consistent" gives every column the model's name, and every dataset of constituents a `mask`.
+    test_suff : str | None
+        Added to the name of the file; None for nothing.
+    """
+
+    def __init__(
+        self,
+        write_tracks: bool = False,
+        write_objects: bool = False,
+        half_precision: bool = False,
+        extra_vars: dict[str, list[str]] | None = None,
+        names: Literal["upstream", "consistent"] = "upstream",
+        test_suff: str | None = None,
+    ) -> None:
+        self.write_tracks = write_tracks
+        self.write_objects = write_objects
+        self.half_precision = half_precision
+        self.extra_vars = extra_vars
+        self.names = names
+        self.test_suff = test_suff
+        self._source: h5py.File | None = None
+        self._output: EvaluationFile | None = None
+        self._tasks: dict[str, list[Any]] = {}
+        self._fields: dict[str, list[str]] = {}
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Open the file that is tested, and the one that is written."""
+        is_trial: bool | int = trainer.fast_dev_run  # type: ignore[attr-defined]
+        if is_trial or trainer.ckpt_path is None:
+            reason = "this is a fast_dev_run" if is_trial else "no checkpoint is tested"
+            logger.info("PredictionWriter writes nothing: %s", reason)
+            return
+        if trainer.world_size > 1:
+            raise ValueError(f"{trainer.world_size} devices test. Testing requires --trainer.devices=1")
+        if self.write_objects:
+            logger.warning("PredictionWriter write_objects: no task of this model has objects")
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        path = self._path(Path(str(trainer.ckpt_path)), Path(data.test_file))
+        self._tasks = self._written_tasks(pl_module)
+        self._source = h5.open_file(data.test_file, "data.test_file")
+        self._fields = {stream: self._copied_fields(stream, data) for stream in self._tasks}
+        if path.exists():
+            logger.warning("overwriting %s", path)
+        self._output = EvaluationFile(path, self._source)
+
+    def _path(self, checkpoint: Path, test_file: Path) -> Path:
+        """Name of the file that is written."""
+        parts = test_file.stem.split("_")
+        sample = parts[3] if len(parts) == 4 else test_file.stem  # as in user_x_y_ttbar_...: the habit of test files
+        suffix = f"_{self.test_suff}" if self.test_suff else ""
+        return checkpoint.with_name(f"{checkpoint.stem}__test_{sample}{suffix}.h5")
+
+    def _written_tasks(self, pl_module: LightningModule) -> dict[str, list[Any]]:
+        """Stream -> its tasks, of those that are written."""
+        streams: dict[str, list[Any]] = {}
+        for task in pl_module.model.tasks:  # type: ignore[union-attr]
+            if self.write_tracks or "tracks" not in task.input_name:
+                streams.setdefault(task.input_name, []).append(task)
+        return streams
+
+    def _copied_fields(self, stream: str, data: SaltDataModule) -> list[str]:
+        """Fields of the stream's dataset that are copied."""
+        assert self._source is not None
+        dataset = h5.find_dataset(self._source, data.schema.dataset(stream), f"data.input_map.{stream}")
+        if self.extra_vars is None:
+            return list(dataset.dtype.names)
+        fields = list(dict.fromkeys(self.extra_vars.get(stream, [])))
+        h5.check_fields(dataset, fields, "field", f"PredictionWriter's extra_vars.{stream}")
+        return fields
+
+    def on_test_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Batch,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Write the jets of a batch."""
+        if self._output is None:
+            return
+        schema = trainer.datamodule.schema  # type: ignore[attr-defined]
+        constituents = [stream for stream in schema.variables if isinstance(batch.inputs[stream], Ragged)]
+        first = next((stream for stream in constituents if stream in self._tasks), None)
+        for stream, tasks in self._tasks.items():
+            name = schema.dataset(stream)
+            inputs = batch.inputs.get(stream)
+            segments = inputs.segments if isinstance(inputs, Ragged) else None
+            columns = self._columns(tasks, outputs, str(pl_module.name))
+            mask = segments is not None and (stream == first == name or self.names == "consistent")
+            new = {*columns, "mask"} if mask else {*columns}
+            fields = [field for field in self._fields[stream] if field not in new]
+            self._output.write(name, fields, columns, batch.index.cpu().numpy(), segments, mask)
+
+    def _columns(self, tasks: list[Any], outputs: Mapping[str, Mapping[str, Tensor]], model: str) -> dict[str, Column]:
+        """Name in the file -> predictions, of the tasks of one stream."""
+        columns: dict[str, Column] = {}
+        for task in tasks:
+            for column, values in outputs[task.name].items():
+                bare = column == UNPREFIXED and self.names == "upstream"
+                name = column if bare else f"{model}_{column}"
+                if name in columns:
+                    raise ValueError(
+                        f"two tasks on {task.input_name} write {name!r}; the second is {task.name!r}: rename its output"
+                    )
+                columns[name] = Column(self._array(values), task.padding)
+        return columns
+
+    def _array(self, values: Tensor) -> np.ndarray:
+        """Predictions (B,) or (T,) in the type that the file has."""
+        if values.is_floating_point():
+            return values.detach().to("cpu", torch.float16 if self.half_precision else torch.float32).numpy()
+        return values.detach().to("cpu", torch.int64).numpy()
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Give the file its name."""
+        if self._output is not None:
+            self._output.finish()
+            logger.info("predictions for %d jets are in %s", self._output.num_jets, self._output.path)
+            self._output = None
+        self._close()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Leave no half of a file."""
+        self._close()
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Leave no half of a file."""
+        self._close()
+
+    def _close(self) -> None:
+        """Close what is open; what is not finished is removed."""
+        if self._output is not None:
+            self._output.discard()
+        if self._source is not None:
+            self._source.close()
+        self._output = self._source = None

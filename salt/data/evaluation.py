@@ -1,0 +1,138 @@
+"""EvaluationFile: the fields of a test file and the predictions for them, written as batches come.
+
+Shapes: N jets of the file, n of a batch, L slots for constituents, t constituents of a batch.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import NamedTuple
+
+import h5py
+import numpy as np
+
+from salt.data import h5
+from salt.ragged import Segments
+
+CHUNK_BYTES = 2**20
+CACHE_BYTES = 32 * 2**20
+
+
+class Column(NamedTuple):
+    """Predictions for the jets of a batch, in its order."""
+
+    values: np.ndarray
+    """(n,) for jets, (t,) for constituents."""
+    padding: float
+    """What slots without a constituent get."""
+
+
+class EvaluationFile:
+    """HDF5 file that any HDF5 reads: gzip and shuffle are part of each. It has its name only once it is whole.
+
+    Parameters
+    ----------
+    path : Path
+        The file to write; one that is there is replaced.
+    source : h5py.File
+        The open file that was tested.
+    """
+
+    def __init__(self, path: Path, source: h5py.File) -> None:
+        self.path = path
+        self.source = source
+        self.num_jets = 0
+        self._unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        self._file = h5py.File(self._unfinished, "w", rdcc_nbytes=CACHE_BYTES)
+        self._file.attrs["writer_version"] = f"salt {version('salt-hep')}"
+
+    def write(
+        self,
+        name: str,
+        fields: Sequence[str],
+        columns: Mapping[str, Column],
+        index: np.ndarray,
+        segments: Segments | None = None,
+        mask: bool = False,
+    ) -> None:
+        """Append the jets of a batch to a dataset.
+
+        Parameters
+        ----------
+        name : str
+            Name of the dataset, here and in the source.
+        fields : Sequence[str]
+            Fields of the source to copy.
+        columns : Mapping[str, Column]
+            Name -> predictions, in the order of the batch.
+        index : np.ndarray
+            (n,) places in the source of the batch's jets: the next n, in any order.
+        segments : Segments | None
+            Where each jet's constituents lie; None for a dataset of jets.
+        mask : bool
+            Add the field `mask`: True where a slot holds no constituent.
+        """
+        first = int(index.min())
+        source = self.source[name]
+        records = source[first : first + len(index)]
+        dtype = [(field, source.dtype[field]) for field in fields]
+        dtype += [(column, values.dtype) for column, (values, _) in columns.items()]
+        dtype += [("mask", np.dtype(bool))] if mask else []
+        rows = np.empty(records.shape, dtype)
+        for field in fields:
+            rows[field] = records[field]
+        places = self._places(name, index - first, records, segments)
+        for column, (values, padding) in columns.items():
+            rows[column] = padding if segments is not None else 0
+            rows[column][places] = values
+        if mask:
+            rows["mask"] = ~h5.is_valid(records)
+        self._append(name, rows, first)
+
+    def _places(
+        self, name: str, order: np.ndarray, records: np.ndarray, segments: Segments | None
+    ) -> tuple[np.ndarray, ...]:
+        """Index into the records of each row of the batch: (jets,), or (jets, slots)."""
+        if segments is None:
+            return (order,)
+        jets, slots = np.nonzero(h5.is_valid(records)[order])  # jet by jet, as the batch has them
+        if not np.array_equal(np.bincount(jets, minlength=len(order)), segments.lengths.cpu().numpy()):
+            raise ValueError(f"the constituents of {name!r} in {self.source.filename} are not those that were tested")
+        return order[jets], slots
+
+    def _append(self, name: str, rows: np.ndarray, first: int) -> None:
+        """Write rows (n,) or (n, L) at the end of the dataset."""
+        if name not in self._file:
+            jet_bytes = rows.dtype.itemsize * int(np.prod(rows.shape[1:]))
+            chunk = min(max(CHUNK_BYTES // max(jet_bytes, 1), 1), len(rows))
+            dataset = self._file.create_dataset(
+                name,
+                shape=(0, *rows.shape[1:]),
+                maxshape=(None, *rows.shape[1:]),
+                dtype=rows.dtype,
+                chunks=(chunk, *rows.shape[1:]),
+                compression="gzip",
+                compression_opts=1,
+                shuffle=True,
+            )
+            dataset.attrs.update(self.source[name].attrs)
+        dataset = self._file[name]
+        done = len(dataset)
+        if first != done:
+            raise ValueError(f"jet {first} of {self.source.filename} was tested after {done} jets; test in file order")
+        dataset.resize(done + len(rows), axis=0)
+        dataset[done:] = rows
+        self.num_jets = len(dataset)
+
+    def finish(self) -> None:
+        """Close the file and give it its name."""
+        self._file.close()
+        self._unfinished.replace(self.path)
+
+    def discard(self) -> None:
+        """Close the file and remove it."""
+        self._file.close()
+        self._unfinished.unlink(missing_ok=True)
