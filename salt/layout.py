@@ -13,7 +13,9 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from salt import kernels
+from salt.kernels.attention import attend
+from salt.kernels.pairs import pair_labels, pair_map
+from salt.kernels.segments import join, pool, spread, take
 from salt.ragged import Ragged, Segments
 
 
@@ -43,7 +45,7 @@ class Layout(ABC):
         """Softmax-weighted mean of each jet's tokens: (..., 1), (..., D) -> (B, D)."""
 
     @abstractmethod
-    def pair_map(self, fn: nn.Module, a: Tensor, b: Tensor) -> Tensor:
+    def pair_map(self, fn: nn.Sequential, a: Tensor, b: Tensor) -> Tensor:
         """fn(a_i + b_j) for all ordered pairs of tokens of one jet: (..., D) twice -> (pairs, out)."""
 
     @abstractmethod
@@ -104,20 +106,19 @@ class Packed(Layout):
         return PackedMerge([layout.segments for layout in layouts], num_registers)
 
     def spread(self, x: Tensor) -> Tensor:
-        return kernels.spread(x, self.segments)
+        return spread(x, self.segments)
 
     def attend(self, qkv: Tensor, scale: float, dropout: float = 0.0) -> Tensor:
-        return kernels.attend(qkv, self.segments, scale, dropout)
+        return attend(qkv, self.segments, scale, dropout)
 
     def pool(self, score: Tensor, x: Tensor) -> Tensor:
-        return kernels.pool(score, x, self.segments)
+        return pool(score, x, self.segments)
 
-    def pair_map(self, fn: nn.Module, a: Tensor, b: Tensor) -> Tensor:
-        return kernels.pair_map(fn, a, b, self.segments)
+    def pair_map(self, fn: nn.Sequential, a: Tensor, b: Tensor) -> Tensor:
+        return pair_map(fn, a, b, self.segments)
 
     def pair(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        pairs = self.segments.pairs
-        return x[pairs.first], x[pairs.second]
+        return pair_labels(x, self.segments)
 
     def swap(self, pairs: Tensor) -> Tensor:
         return pairs[self.segments.pairs.swapped]
@@ -126,8 +127,8 @@ class Packed(Layout):
         from scipy.sparse import coo_array
         from scipy.sparse.csgraph import connected_components
 
-        pairs, tokens = self.segments.pairs, self.segments.num_tokens
-        first, second = pairs.first[linked].cpu().numpy(), pairs.second[linked].cpu().numpy()
+        ends, tokens = self.segments.pairs, self.segments.num_tokens
+        first, second = ends.first[linked].cpu().numpy(), ends.second[linked].cpu().numpy()
         graph = coo_array((linked.new_ones(len(first)).cpu().numpy(), (first, second)), shape=(tokens, tokens))
         _, numbers = connected_components(graph, directed=False)
         cluster = torch.as_tensor(numbers, dtype=torch.int64, device=linked.device)
@@ -171,16 +172,16 @@ class PackedMerge(Merged):
         parts = list(streams)
         if registers is not None:
             parts.append(registers.expand(self._tokens.num_jets, *registers.shape).flatten(0, 1))
-        return kernels.join(tuple(self._positions), *parts) if len(parts) > 1 else parts[0]
+        return join(tuple(self._positions), *parts) if len(parts) > 1 else parts[0]
 
     def part(self, x: Tensor, stream: int) -> Tensor:
-        return kernels.take(x, self._positions[stream]) if len(self._positions) > 1 else x
+        return take(x, self._positions[stream]) if len(self._positions) > 1 else x
 
     def without_registers(self, x: Tensor) -> tuple[Tensor, Layout]:
         if not self._num_registers:
             return x, self.layout
         position = torch.arange(self._tokens.num_tokens, device=x.device) + self._num_registers * self._tokens.owner
-        return kernels.take(x, position), Packed(self._tokens)
+        return take(x, position), Packed(self._tokens)
 
 
 # --- one jet, dense operations only: what ONNX exports -----------------------------------------------------------
@@ -209,7 +210,7 @@ class One(Layout):
     def pool(self, score: Tensor, x: Tensor) -> Tensor:
         return torch.softmax(score, 0).transpose(0, 1) @ x
 
-    def pair_map(self, fn: nn.Module, a: Tensor, b: Tensor) -> Tensor:
+    def pair_map(self, fn: nn.Sequential, a: Tensor, b: Tensor) -> Tensor:
         return fn(a[:, None] + b[None])
 
     def pair(self, x: Tensor) -> tuple[Tensor, Tensor]:

@@ -82,6 +82,11 @@ class Segments:
         return [run.jets * run.length for run in self.runs]
 
     @cached_property
+    def num_pairs(self) -> int:
+        """P, the number of ordered pairs of different tokens of one jet."""
+        return sum(run.jets * run.length * (run.length - 1) for run in self.runs)
+
+    @cached_property
     def pairs(self) -> Pairs:
         """All ordered pairs of different tokens of one jet."""
         partners = (self.lengths - 1).clamp(min=0)[self.owner]  # of each token

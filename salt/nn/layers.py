@@ -155,15 +155,22 @@ class GLU(nn.Module):
         self.drop = nn.Dropout(dropout)
         self.activation = make_activation(activation)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Tokens (..., D) to tokens (..., D)."""
+    def forward(self, residual: Tensor, x: Tensor) -> Tensor:
+        """What becomes of tokens (..., D), added to the residual (..., D)."""
         x = self.in_proj(x)
         if self.gated:
             active, gate = x.chunk(2, dim=-1)
             x = self.activation(active) * gate
         else:
             x = self.activation(x)
-        return self.out_proj(self.drop(x))
+        return add_linear(residual, self.drop(x), self.out_proj)
+
+
+def add_linear(residual: Tensor, x: Tensor, linear: nn.Linear) -> Tensor:
+    """Give residual + linear(x), with one pass over memory less where the product can be added in place."""
+    if x.dim() != 2 or linear.bias is None or torch.is_autocast_enabled(x.device.type):
+        return residual + linear(x)
+    return (residual + linear.bias).addmm_(x, linear.weight.t())
 
 
 def make_norm(name: str, width: int) -> nn.Module:

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from salt.layout import Layout, Merged
-from salt.nn.layers import GLU, make_norm
+from salt.nn.layers import GLU, add_linear, make_norm
 
 ATTENTION_TYPES = ("torch-math", "torch-meff", "torch-flash", "flash-varlen")
 
@@ -46,12 +46,12 @@ class Attention(nn.Module):
         if bias:
             nn.init.zeros_(self.out_proj.bias)
 
-    def forward(self, x: Tensor, layout: Layout) -> Tensor:
-        """Tokens (..., D) to tokens (..., D)."""
+    def forward(self, residual: Tensor, x: Tensor, layout: Layout) -> Tensor:
+        """What tokens (..., D) learn from each other, added to the residual (..., D)."""
         qkv = F.linear(x, self.in_proj_weight, self.in_proj_bias)
         qkv = qkv.unflatten(-1, (3, self.num_heads, -1))  # (..., 3, H, d)
         out = layout.attend(qkv, self.scale, self.dropout if self.training else 0.0)
-        return self.out_proj(out.flatten(-2))
+        return add_linear(residual, out.flatten(-2), self.out_proj)
 
 
 class NormResidual(nn.Module):
@@ -60,7 +60,7 @@ class NormResidual(nn.Module):
     Parameters
     ----------
     fn : nn.Module
-        The step.
+        The step: it is called with what to add to, and the normalised input.
     norm : nn.Module
         The normalisation of its input.
     """
@@ -72,7 +72,7 @@ class NormResidual(nn.Module):
 
     def forward(self, x: Tensor, *args: Any) -> Tensor:
         """Tokens (..., D) to tokens (..., D)."""
-        return x + self.fn(self.norm(x), *args)
+        return self.fn(x, self.norm(x), *args)
 
 
 class EncoderLayer(nn.Module):

@@ -1,0 +1,208 @@
+"""Attention inside each jet: one function, several kernels.
+
+Shapes: T tokens of all jets together, L tokens of one jet, H heads, d width of a head, k neighbouring jets of the same
+length.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from functools import cache
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from salt.ragged import Segments
+
+log = logging.getLogger(__name__)
+
+SAFE_SPAN = 60.0
+"""Logits that differ by no more than this can share one maximum: exp(-60) is far from underflow in float32."""
+
+
+class _Part(NamedTuple):
+    """A run of k jets of L tokens: its rows, and its views of the flat buffers."""
+
+    rows: slice
+    jets: int
+    length: int
+    queries_and_keys: Tensor
+    """(2, k * H, L, d)"""
+    values: Tensor
+    """(k * H, L, d + 1): the last column is 1, so that sums of weights come with the product."""
+    weights: Tensor
+    """(k * H, L, L)"""
+
+
+def _parts(offsets: Tensor, heads: int, width: int, by_head: Tensor, weights: Tensor) -> Iterator[_Part]:
+    lengths, counts = torch.unique_consecutive(offsets.diff(), return_counts=True)
+    row = at = w = 0
+    for length, jets in zip(lengths.tolist(), counts.tolist(), strict=True):
+        tokens, batch = jets * length, jets * heads
+        if not tokens:
+            continue
+        middle = at + 2 * tokens * heads * width
+        end = middle + tokens * heads * (width + 1)
+        yield _Part(
+            slice(row, row + tokens),
+            jets,
+            length,
+            by_head[at:middle].view(2, batch, length, width),
+            by_head[middle:end].view(batch, length, width + 1),
+            weights[w : w + batch * length * length].view(batch, length, length),
+        )
+        row, at, w = row + tokens, end, w + batch * length * length
+
+
+@torch.library.custom_op("salt::attend_runs", mutates_args=())
+def _attend_runs(qkv: Tensor, offsets: Tensor, scale: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Attention inside each jet: qkv (T, 3, H, d) -> (T, H, d), and what the backward needs.
+
+    The softmax is not normalised: e = exp(logit - maximum), and one division at the end, by the sums (T, H) that the
+    column of ones gives. torch's own softmax is slow on rows as short as these.
+    """
+    tokens, _, heads, width = qkv.shape
+    out, inverse = qkv.new_empty(tokens, heads, width), qkv.new_empty(tokens, heads)
+    by_head = qkv.new_empty(tokens * heads * (3 * width + 1))
+    weights = qkv.new_empty(heads * int(offsets.diff().square().sum()))
+    for part in _parts(offsets, heads, width, by_head, weights):
+        k, length = part.jets, part.length
+        source = qkv[part.rows].view(k, length, 3, heads, width).permute(2, 0, 3, 1, 4)
+        part.queries_and_keys.view(2, k, heads, length, width).copy_(source[:2])
+        part.values.view(k, heads, length, width + 1)[..., :width].copy_(source[2])
+        part.values[..., width] = 1
+        q, key = part.queries_and_keys
+        torch.baddbmm(part.weights, q, key.transpose(1, 2), beta=0, alpha=scale, out=part.weights)
+        _exponentiate(part.weights)
+        product = torch.bmm(part.weights, part.values).view(k, heads, length, width + 1).transpose(1, 2)
+        inverse_here = inverse[part.rows].view(k, length, heads)
+        torch.reciprocal(product[..., width], out=inverse_here)
+        torch.mul(product[..., :width], inverse_here[..., None], out=out[part.rows].view(k, length, heads, width))
+    return out, inverse, by_head, weights
+
+
+def _exponentiate(logits: Tensor) -> None:
+    """exp(logits - maximum) in place: one maximum for all where they are close together, else one a row."""
+    low, high = torch.aminmax(logits)
+    if float(high - low) < SAFE_SPAN and logits.dtype is not torch.float16:
+        logits.sub_(high).exp_()
+    else:
+        logits.sub_(logits.amax(-1, keepdim=True)).exp_()
+
+
+@torch.library.custom_op("salt::attend_runs_backward", mutates_args=())
+def _attend_runs_backward(
+    grad: Tensor, out: Tensor, inverse: Tensor, by_head: Tensor, weights: Tensor, offsets: Tensor, scale: float
+) -> Tensor:
+    """Gradient by qkv, (T, 3, H, d), from that by the output, (T, H, d).
+
+    With p = e / sum: ds = p * (g v - g out). The subtraction rides as a column of the gradient on the column of ones.
+    """
+    tokens, heads, width = out.shape
+    scaled = grad.new_empty(tokens, heads, width + 1)
+    torch.mul(grad, inverse[..., None], out=scaled[..., :width])
+    torch.mul((grad * out).sum(-1).neg_(), inverse, out=scaled[..., width])
+    result = grad.new_empty(tokens, 3, heads, width)
+    for part in _parts(offsets, heads, width, by_head, weights):
+        k, length = part.jets, part.length
+        g = scaled[part.rows].view(k, length, heads, width + 1).transpose(1, 2).reshape(k * heads, length, width + 1)
+        grad_logits = torch.bmm(g, part.values.transpose(1, 2)).mul_(part.weights)
+        q, key = part.queries_and_keys
+        grads = grad.new_empty(3, k * heads, length, width)
+        torch.baddbmm(grads[0], grad_logits, key, beta=0, alpha=scale, out=grads[0])
+        torch.baddbmm(grads[1], grad_logits.transpose(1, 2), q, beta=0, alpha=scale, out=grads[1])
+        torch.bmm(part.weights.transpose(1, 2), g[..., :width], out=grads[2])
+        target = result[part.rows].view(k, length, 3, heads, width).permute(2, 0, 3, 1, 4)
+        target.copy_(grads.view(3, k, heads, length, width))
+    return result
+
+
+@_attend_runs.register_fake
+def _(qkv: Tensor, offsets: Tensor, scale: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    tokens, _, heads, width = qkv.shape
+    size = torch.library.get_ctx().new_dynamic_size()
+    by_head = qkv.new_empty(tokens * heads * (3 * width + 1))
+    return qkv.new_empty(tokens, heads, width), qkv.new_empty(tokens, heads), by_head, qkv.new_empty(size)
+
+
+@_attend_runs_backward.register_fake
+def _(
+    grad: Tensor, out: Tensor, inverse: Tensor, by_head: Tensor, weights: Tensor, offsets: Tensor, scale: float
+) -> Tensor:
+    tokens, heads, width = out.shape
+    return grad.new_empty(tokens, 3, heads, width)
+
+
+def _save(ctx, inputs: tuple, output: tuple) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
+    _, offsets, ctx.scale = inputs
+    ctx.set_materialize_grads(False)  # what is kept for the backward has none, and is large
+    ctx.save_for_backward(*output, offsets)
+
+
+def _backward(ctx, grad: Tensor | None, *_: None) -> tuple[Tensor | None, None, None]:  # type: ignore[no-untyped-def]  # noqa: ANN001
+    if grad is None:
+        return None, None, None
+    return _attend_runs_backward(grad.contiguous(), *ctx.saved_tensors, ctx.scale), None, None
+
+
+_attend_runs.register_autograd(_backward, setup_context=_save)
+
+
+def _attend_sdpa(qkv: Tensor, segments: Segments, scale: float, dropout: float) -> Tensor:
+    """Attention by torch's own kernel, one call a run: any device and type, with dropout."""
+    _, _, heads, width = qkv.shape
+    out = []
+    for run, part in zip(segments.runs, qkv.split(segments.run_sizes), strict=True):
+        q, key, v = part.view(run.jets, run.length, 3, heads, width).permute(2, 0, 3, 1, 4)
+        o = F.scaled_dot_product_attention(q, key, v, dropout_p=dropout, scale=scale)
+        out.append(o.transpose(1, 2).reshape(run.jets * run.length, heads, width))
+    return torch.cat(out)
+
+
+@cache
+def _say_once(message: str) -> None:
+    log.info(message)
+
+
+def attend(qkv: Tensor, segments: Segments, scale: float, dropout: float = 0.0) -> Tensor:
+    """Softmax attention of each token to the tokens of its own jet.
+
+    Parameters
+    ----------
+    qkv : Tensor
+        (T, 3, H, d): queries, keys and values.
+    segments : Segments
+        Where each jet's tokens lie.
+    scale : float
+        Factor on the logits.
+    dropout : float
+        Probability of dropping a weight (0 outside training).
+
+    Returns
+    -------
+    Tensor
+        (T, H, d).
+    """
+    if qkv.device.type == "cpu" and dropout == 0:
+        return _attend_runs(qkv, segments.offsets, scale)[0]
+    if qkv.is_cuda and dropout == 0 and qkv.dtype in {torch.float16, torch.bfloat16}:
+        return _attend_varlen(qkv, segments, scale)
+    if qkv.is_cuda:
+        why = "dropout inside attention" if dropout else f"{qkv.dtype}"
+        _say_once(f"attention: {why} is not for the variable-length CUDA kernel; using scaled_dot_product_attention")
+    return _attend_sdpa(qkv, segments, scale, dropout)
+
+
+def _attend_varlen(qkv: Tensor, segments: Segments, scale: float) -> Tensor:
+    """Attention by torch's variable-length CUDA kernel: half precision, no dropout."""
+    from torch.nn.attention.varlen import varlen_attn
+
+    longest = max((run.length for run in segments.runs), default=0)
+    offsets = segments.offsets.to(torch.int32)
+    q, key, v = (x.contiguous() for x in qkv.unbind(1))
+    out = varlen_attn(q, key, v, offsets, offsets, longest, longest, scale=scale)
+    assert isinstance(out, Tensor)
+    return out
