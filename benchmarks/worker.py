@@ -1,0 +1,110 @@
+"""The half of the training-step benchmark that both sides share: answer the parent's requests, time steps.
+
+Run by two interpreters, ours and the peer's, so it imports neither's `salt`: a side is a function that builds a
+Stepper. Requests and answers are JSON, one object a line.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+Arrays = dict[str, np.ndarray]
+"""One batch as the parent wrote it: jets (B, 2), lengths (B,), tracks (T, 19) packed, labels (B,) or (T,)."""
+
+
+class Stepper(ABC):
+    """A model in training, and its batches in the form that its own side's loader gives.
+
+    Parameters
+    ----------
+    model : nn.Module
+        In training mode.
+    batches : list[Path]
+        The npz files of the batches.
+    fused : bool
+        Whether AdamW is torch's fused kernel.
+    """
+
+    def __init__(self, model: nn.Module, batches: list[Path], fused: bool) -> None:
+        self.model = model
+        self.arrays = [dict(np.load(path)) for path in batches]
+        # lr and weight decay are GN2.yaml's; the arguments left out are torch's own, as upstream leaves them.
+        self.optimizer = torch.optim.AdamW(model.parameters(), lr=5e-4, weight_decay=1e-5, fused=fused or None)
+
+    @abstractmethod
+    def prepare(self, arrays: Arrays) -> Any:
+        """What the loader gives; not timed."""
+
+    @abstractmethod
+    def losses(self, batch: Any) -> Mapping[str, Tensor]:
+        """Weighted loss of each task."""
+
+    def step(self, index: int) -> dict[str, Any]:
+        """One training step on a fresh copy of a batch: forward, losses, backward, optimizer."""
+        batch = self.prepare(self.arrays[index % len(self.arrays)])
+        wall, cpu = time.perf_counter(), time.process_time()
+        losses = self.losses(batch)
+        total = torch.stack(list(losses.values())).sum()
+        total.backward()
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
+        return {"cpu": cpu, "wall": wall, "losses": {name: loss.item() for name, loss in losses.items()}}
+
+    def shapes(self) -> dict[str, list[int]]:
+        """Shape of each parameter."""
+        return {name: list(parameter.shape) for name, parameter in self.model.named_parameters()}
+
+    def save(self, path: Path) -> None:
+        """Write the parameters, without buffers."""
+        torch.save({name: parameter.detach() for name, parameter in self.model.named_parameters()}, path)
+
+    def load(self, path: Path) -> None:
+        """Take the parameters of the other side: the very same names."""
+        saved = torch.load(path, weights_only=True)
+        if different := sorted(saved.keys() ^ self.shapes().keys()):
+            raise ValueError(f"parameters that only one side has: {', '.join(different)}")
+        self.model.load_state_dict(saved, strict=False)
+
+
+Build = Callable[[dict[str, Any], list[Path], dict[str, bool]], Stepper]
+"""(model's sizes, files of the batches, options of the variant) -> Stepper."""
+
+
+def serve(build: Build, facts: dict[str, str]) -> None:
+    """Answer requests from standard input until it closes."""
+    torch.set_num_threads(1)
+    torch.set_num_interop_threads(1)
+    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)  # what libraries print is not an answer
+    steppers: dict[str, Stepper] = {}
+
+    def answer(what: dict[str, Any]) -> None:
+        answers.write(json.dumps(what) + "\n")
+
+    answer({"torch": torch.__version__, **facts})
+    for line in sys.stdin:
+        request = json.loads(line)
+        if request["do"] == "build":
+            torch.manual_seed(0)
+            batches = [Path(name) for name in request["batches"]]
+            stepper = build(request["model"], batches, request["variant"])
+            if request["load"]:
+                stepper.load(Path(request["load"]))
+            if request["save"]:
+                stepper.save(Path(request["save"]))
+            steppers[request["name"]] = stepper
+            answer({"shapes": stepper.shapes()})
+        else:
+            answer(steppers[request["name"]].step(request["index"]))
