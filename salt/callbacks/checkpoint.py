@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,11 @@ from typing import Any
 import torch
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from salt.data.names import unknown
+
+warn = rank_zero_only(logging.getLogger(__name__).warning)
 
 
 class Checkpoint(ModelCheckpoint):
@@ -44,9 +48,18 @@ class Checkpoint(ModelCheckpoint):
         super().load_state_dict({**state_dict, "dirpath": self.dirpath})
 
     def _save_topk_checkpoint(self, trainer: Trainer, monitor_candidates: dict[str, torch.Tensor]) -> None:
-        """Save, unless the metric is missing: Lightning would save nothing, or name the file 0.00000."""
+        """Save; where the metric is missing Lightning would save nothing, or name the file 0.00000."""
+        if not any(name.startswith("val/") for name in trainer.callback_metrics):
+            self._save_without_loss(trainer)
+            return
         self._check_logged(monitor_candidates)
         super()._save_topk_checkpoint(trainer, monitor_candidates)
+
+    def _save_without_loss(self, trainer: Trainer) -> None:
+        """Save what ends before its first validation (trainer.max_steps), under its step."""
+        file = Path(str(self.dirpath)) / f"epoch={trainer.current_epoch:03d}-step={trainer.global_step}.ckpt"
+        warn("training ended before its first validation: %s has no %s in its name", file, self.monitor_loss)
+        self._save_checkpoint(trainer, str(file))
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save; before the first epoch, see whether there will be a loss to name the file by."""

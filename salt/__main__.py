@@ -1,0 +1,7 @@
+"""`python -m salt`."""
+
+import sys
+
+from salt.cli.main import main
+
+sys.exit(main())

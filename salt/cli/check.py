@@ -1,0 +1,238 @@
+"""What is wrong with a config, found before anything is built: one check, one function, config -> problems."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import h5py
+import numpy as np
+import yaml
+from jsonargparse import Namespace
+
+from salt.cli.files import PACKAGED
+from salt.cli.resolve import Asked, schema, tasks
+from salt.cli.widths import misfits
+from salt.data.dicts import read_class_dict, read_norm_dict
+from salt.data.h5 import check_fields, find_dataset, open_file
+from salt.data.names import unknown
+from salt.tasks.classification import CLASS_NAMES
+
+Check = Callable[[Namespace, Asked], Iterator["Problem"]]
+
+LABELS_LOOKED_AT = 100_000
+"""So many jets of the training file are looked at for labels that no class is for."""
+
+
+class Problem(NamedTuple):
+    """Something that the user has to mend: the key of the config, what is wrong, and how to mend it."""
+
+    key: str
+    cause: str
+    mend: str
+
+    def __str__(self) -> str:
+        return f"{self.cause}\n  mend: {self.mend}"
+
+
+def check(config: Namespace, asked: Asked) -> list[Problem]:
+    """What the first check finds that finds something: what later ones would, may only follow from it."""
+    checks: dict[str, list[Check]] = {
+        "fit": [
+            _missing_files, _sample_dicts, _train_contents, _val_contents, _norm_dict,
+            _class_counts, _class_dict, _label_values, _widths, _monitored, _old_run,
+        ],
+        "test": [_missing_files, _test_contents],
+    }  # fmt: skip
+    found = (list(of(config, asked)) for of in checks[asked.verb])
+    return next((problems for problems in found if problems), [])
+
+
+def _caught(key: str, mend: str, run: Callable[[], object]) -> Iterator[Problem]:
+    """The problem that `run` raises, if it does."""
+    try:
+        run()
+    except (OSError, ValueError) as error:
+        yield Problem(key, str(error), mend)
+    except yaml.YAMLError as error:
+        yield Problem(key, f"the file of {key} is not YAML: {' '.join(str(error).split())}", mend)
+
+
+def _needed(config: Namespace, asked: Asked) -> Iterator[tuple[str, str | None, Callable[[str], object]]]:
+    """Each file that the verb reads: its key, its name, and what opens it."""
+    files = {"fit": ["data.train_file", *["data.val_file"] * _validates(config)], "test": ["data.test_file"]}
+    for key in files[asked.verb]:
+        yield key, config[key], partial(_open, key=key)
+    if asked.verb == "fit":
+        yield "data.norm_dict", config.data.norm_dict, read_norm_dict
+        if config.data.class_dict is not None or any(task.get("use_class_dict") for _, task in tasks(config)):
+            yield "data.class_dict", config.data.class_dict, read_class_dict
+
+
+def _validates(config: Namespace) -> bool:
+    return config.trainer.limit_val_batches != 0
+
+
+def _open(name: str, key: str) -> None:
+    open_file(name, key).close()
+
+
+def _missing_files(config: Namespace, asked: Asked) -> Iterator[Problem]:
+    for key, name, read in _needed(config, asked):
+        if name is None:
+            yield Problem(key, f"{key} is not given", f"name a file: --{key}=FILE, or in the YAML")
+        else:
+            yield from _caught(key, f"correct {key}, or give --{key}=FILE", partial(read, name))
+
+
+def _sample_dicts(config: Namespace, asked: Asked) -> Iterator[Problem]:
+    """The sample's dictionaries and validation jets are of no use to another training file."""
+    if Path(config.data.train_file).parent == PACKAGED:
+        return
+    for key in ("data.val_file", "data.norm_dict", "data.class_dict"):
+        if config[key] is not None and Path(config[key]).parent == PACKAGED:
+            cause = f"{key} is still that of the package's sample, but data.train_file is {config.data.train_file}"
+            yield Problem(key, cause, f"give --{key}=FILE, made together with the training file (or null: none)")
+
+
+def _norm_dict(config: Namespace, asked: Asked) -> Iterator[Problem]:
+    of, norms = schema(config), read_norm_dict(config.data.norm_dict)
+    where = f"{config.data.norm_dict} (data.norm_dict)"
+    for stream, names in of.variables.items():
+        dataset = of.dataset(stream)
+        if dataset not in norms:
+            cause = unknown("dataset", dataset, norms, where)
+            yield Problem("data.norm_dict", cause, "take the dictionary that was made with the training file")
+            continue
+        for name in names:
+            if name not in norms[dataset]:
+                cause = unknown("variable", name, norms[dataset], f"{dataset!r} of {where}")
+                yield Problem(f"data.variables.{stream}", cause, f"correct the name in data.variables.{stream}")
+            elif not _usable(norms[dataset][name]):
+                cause = f"{name} of {dataset!r} in {where} is {norms[dataset][name]}: std must not be 0, both finite"
+                yield Problem("data.norm_dict", cause, f"leave {name} out, or correct the dictionary")
+
+
+def _usable(entry: dict[str, float]) -> bool:
+    mean, std = float(entry.get("mean", np.nan)), float(entry.get("std", np.nan))
+    return bool(np.isfinite([mean, std]).all()) and std != 0
+
+
+def _train_contents(config: Namespace, asked: Asked) -> Iterator[Problem]:
+    yield from _contents(config, "data.train_file")
+
+
+def _val_contents(config: Namespace, asked: Asked) -> Iterator[Problem]:
+    if _validates(config):
+        yield from _contents(config, "data.val_file")
+
+
+def _contents(config: Namespace, key: str) -> Iterator[Problem]:
+    with open_file(config[key], key) as file:
+        yield from _variables(config, file, key)
+        yield from _labels(config, file)
+
+
+def _test_contents(config: Namespace, asked: Asked) -> Iterator[Problem]:
+    with open_file(config.data.test_file, "data.test_file") as file:
+        yield from _variables(config, file, "data.test_file")
+
+
+def _variables(config: Namespace, file: h5py.File, file_key: str) -> Iterator[Problem]:
+    of = schema(config)
+    for stream, names in of.variables.items():
+        key, dataset = f"data.variables.{stream}", of.dataset(stream)
+        missing = list(_caught(key, f"correct {key}, or {file_key}", partial(find_dataset, file, dataset, key)))
+        yield from missing
+        for name in [] if missing else names:
+            look = partial(check_fields, file[dataset], [name], "variable", key)
+            yield from _caught(key, f"correct the name in {key}", look)
+
+
+def _labels(config: Namespace, file: h5py.File) -> Iterator[Problem]:
+    of = schema(config)
+    for key, task in tasks(config):
+        dataset, label = of.dataset(task.get("input_name", "")), task.get("label")
+        if label is not None and dataset in file:
+            look = partial(check_fields, file[dataset], [label], "label", f"{key}.label")
+            yield from _caught(f"{key}.label", f"correct {key}.label", look)
+
+
+def _output_size(task: Namespace) -> int | None:
+    return (task.get("dense_config") or {}).get("output_size")
+
+
+def _class_counts(config: Namespace, asked: Asked) -> Iterator[Problem]:
+    for key, task in tasks(config):
+        if "class_names" not in task:
+            continue
+        names = task.class_names or CLASS_NAMES.get(task.label)
+        size = _output_size(task)
+        if names is not None and size != len(names):
+            cause = (
+                f"task {task.name!r} has dense_config.output_size {size}, but {task.label} has {len(names)} classes: "
+                f"{', '.join(names)} ({key}.class_names, or the attributes of {config.data.train_file})"
+            )
+            yield Problem(f"{key}.dense_config", cause, f"set {key}.dense_config.output_size to {len(names)}")
+
+
+def _class_dict(config: Namespace, asked: Asked) -> Iterator[Problem]:
+    wanted = [(key, task) for key, task in tasks(config) if task.get("use_class_dict")]
+    of, file = schema(config), config.data.class_dict
+    weights_of = read_class_dict(file) if wanted else {}
+    for key, task in wanted:
+        dataset, size = of.dataset(task.input_name), _output_size(task)
+        weights = weights_of.get(dataset, {})
+        if task.label not in weights:
+            cause = unknown("label", task.label, weights, f"{dataset!r} of {file} (data.class_dict)")
+            yield Problem(f"{key}.use_class_dict", cause, "make the dictionary anew, or set use_class_dict to false")
+        elif len(weights[task.label]) != size:
+            cause = (
+                f"{file} (data.class_dict) has {len(weights[task.label])} weights for {task.label} of {dataset!r}, "
+                f"but task {task.name!r} has dense_config.output_size {size}"
+            )
+            yield Problem(f"{key}.dense_config", cause, "let the two agree, or set use_class_dict to false")
+
+
+def _label_values(config: Namespace, asked: Asked) -> Iterator[Problem]:
+    """Labels in the training file that no class is for: cross-entropy would fail in the middle of an epoch."""
+    of = schema(config)
+    with open_file(config.data.train_file, "data.train_file") as file:
+        for key, task in tasks(config):
+            dataset, size = of.dataset(task.get("input_name", "")), _output_size(task)
+            is_there = dataset in file and task.get("label") in (file[dataset].dtype.names or ())
+            if not is_there or "class_names" not in task or task.get("label_map") or size is None:
+                continue
+            top = int(file[dataset].fields(task.label)[:LABELS_LOOKED_AT].max(initial=-1))
+            if top >= size:
+                cause = (
+                    f"label {task.label} of {dataset!r} in {config.data.train_file} has the value {top}, but task "
+                    f"{task.name!r} knows the classes 0 to {size - 1} (dense_config.output_size {size})"
+                )
+                yield Problem(f"{key}.label_map", cause, f"raise output_size, or give {key}.label_map")
+
+
+def _widths(config: Namespace, asked: Asked) -> Iterator[Problem]:
+    for key, width, expected, because in misfits(config):
+        yield Problem(key, f"{key} is {width}, but {because}", f"set {key} to {expected}")
+
+
+def _monitored(config: Namespace, asked: Asked) -> Iterator[Problem]:
+    """A loss that names checkpoints, but that no task has: the first epoch would be over before that is seen."""
+    names = [f"{task.name}_loss" for _, task in tasks(config) if "name" in task]
+    logged = [f"{stage}/{name}" for stage in ("val", "train") for name in ("loss", *names)]
+    callbacks = config.trainer.callbacks if isinstance(config.trainer.callbacks, list) else []
+    for i, callback in enumerate(callbacks if names else []):
+        wanted = callback.get("init_args.monitor_loss")
+        if wanted is not None and wanted not in logged:
+            key = f"trainer.callbacks[{i}].init_args.monitor_loss"
+            yield Problem(key, unknown("loss", wanted, logged, key), "name one that is logged")
+
+
+def _old_run(config: Namespace, asked: Asked) -> Iterator[Problem]:
+    """A run directory that holds a run: two runs' checkpoints in one could not be told apart."""
+    run = Path(config.trainer.default_root_dir)
+    if not config.trainer.fast_dev_run and (run / "config.yaml").is_file():
+        yield Problem("log_suffix", f"there is a run in {run} already", "give another --log_suffix, or remove that run")

@@ -1,0 +1,59 @@
+"""Files that the user names: their own, or those that the package ships."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from salt.data.names import NUM_NEAREST, by_nearness
+
+log = logging.getLogger(__name__)
+
+PACKAGED = Path(__file__).resolve().parent.parent / "configs"
+"""The folder of the packaged configs and of the sample."""
+
+NO_MODELS = frozenset({"base.yaml", "norm_dict.yaml", "class_dict.yaml"})
+"""Files of that folder that describe no model."""
+
+PREFIX = "salt/configs/"
+"""How a config names a file of that folder, wherever the package is installed."""
+
+
+def packaged_path(name: str) -> str:
+    """The path behind a name like salt/configs/sample.h5; any other name as it is."""
+    if not name.startswith(PREFIX) or Path(name).exists():
+        return name
+    return str(PACKAGED / name.removeprefix(PREFIX))
+
+
+def with_packaged_configs(arguments: Sequence[str]) -> list[str]:
+    """Arguments in which each --config that is no file, but is packaged under its name, is the packaged one."""
+    found, takes_config = [], False
+    for argument in arguments:
+        key, equals, value = argument.partition("=")
+        if takes_config:
+            found.append(_config(argument))
+        elif key in {"--config", "-c"} and equals:
+            found.append(f"{key}={_config(value)}")
+        else:
+            found.append(argument)
+        takes_config = argument in {"--config", "-c"}
+    return found
+
+
+def _config(name: str) -> str:
+    if Path(name).is_file():
+        return name
+    inside = name.removeprefix(PREFIX).removeprefix("configs/")
+    if (PACKAGED / inside).is_file():
+        log.info("no file %s here: taking the one that salt ships", name)
+        return str(PACKAGED / inside)
+    folder = Path(name).parent
+    shipped = [path.name for path in sorted(PACKAGED.glob("*.yaml")) if path.name not in NO_MODELS]
+    here = [path.name for path in sorted(folder.glob("*.yaml"))]
+    there = ", ".join(by_nearness(inside, here)[:NUM_NEAREST]) or ("no .yaml" if folder.is_dir() else "no such folder")
+    raise FileNotFoundError(
+        f"no file {name} (--config); in {folder}: {there}; salt ships: {', '.join(by_nearness(inside, shipped))}\n"
+        "  mend: name one of them, or the path of your own"
+    )

@@ -1,0 +1,190 @@
+"""What only files, the machine and the clock know, filled into the config: one rule, one function. It is what is saved.
+
+Each rule takes a config that it may change (the copy that `resolve` made) and says in the log what it filled in.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from jsonargparse import Namespace
+
+from salt.cli.files import PACKAGED, packaged_path
+from salt.data.dicts import read_class_dict
+from salt.data.h5 import class_names
+from salt.types import Schema
+
+log = logging.getLogger(__name__)
+
+FILES = ("train_file", "val_file", "test_file", "norm_dict", "class_dict")
+"""Keys of `data` that name files."""
+
+TIMESTAMP = re.compile(r"_\d{8}-\d{6}$")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the user asked for on the command line.
+
+    Parameters
+    ----------
+    verb : str
+        fit or test.
+    keys : frozenset[str]
+        Names of the options given there, like trainer.devices.
+    now : datetime
+        When.
+    """
+
+    verb: str
+    keys: frozenset[str]
+    now: datetime
+
+
+def resolve(config: Namespace, asked: Asked) -> Namespace:
+    """The config with everything filled in; the one that is given stays as it is."""
+    config = config.clone()
+    rules = [packaged_files, files_beside, linked_norm_dict, class_names_of_file, class_weights, without_gpu]
+    rules += {"fit": [run_directory], "test": [as_one_process]}[asked.verb]
+    for rule in rules:
+        rule(config, asked)
+    return config
+
+
+def schema(config: Namespace) -> Schema:
+    """The schema of a config."""
+    return Schema(config.data.variables, config.data.global_object, config.data.input_map or {})
+
+
+def tasks(config: Namespace) -> Iterator[tuple[str, Namespace]]:
+    """The arguments of each task, with the key under which they stand."""
+    model = config.model.model
+    arguments = model.get("init_args", Namespace()) if model is not None else Namespace()
+    modules = arguments.get("tasks.init_args.modules") or []
+    for i, task in enumerate(modules):
+        yield f"model.model.init_args.tasks.init_args.modules[{i}].init_args", task.get("init_args", Namespace())
+
+
+def packaged_files(config: Namespace, asked: Asked) -> None:
+    """The paths of the package's own sample and dictionaries."""
+    for key in FILES:
+        if config.data[key] is not None:
+            config.data[key] = packaged_path(str(config.data[key]))
+    if asked.verb == "fit" and config.data.train_file == str(PACKAGED / "sample.h5"):
+        log.info("training on the package's sample of 2,000 simulated jets (data.train_file names another file)")
+
+
+def files_beside(config: Namespace, asked: Asked) -> None:
+    """Dictionaries and validation file beside the training file, where the config still names those of the sample."""
+    train = config.data.train_file
+    if asked.verb != "fit" or train is None or Path(train).parent == PACKAGED:
+        return
+    names = {"norm_dict": "norm_dict.yaml", "class_dict": "class_dict.yaml"}
+    if "train" in Path(train).name:
+        names["val_file"] = Path(train).name.replace("train", "val")
+    for key, name in names.items():
+        beside = Path(train).parent / name
+        if config.data[key] is not None and Path(config.data[key]).parent == PACKAGED and beside.is_file():
+            _fill(config.data, key, str(beside), "data.", "the folder of data.train_file")
+    weighs = any(task.get("use_class_dict") for _, task in tasks(config))
+    if not weighs and config.data.class_dict is not None and Path(config.data.class_dict).parent == PACKAGED:
+        config.data.class_dict = None  # that of the sample, which no task asks for
+
+
+def class_names_of_file(config: Namespace, asked: Asked) -> None:
+    """Names of the classes, where the training file knows them."""
+    file = config.data.train_file
+    if file is None or not Path(file).is_file():
+        return
+    for key, task in tasks(config):
+        if "class_names" in task and task.class_names is None and task.get("label_map") is None:
+            names = _names_in(file, schema(config).dataset(task.input_name), task.label)
+            if names:
+                _fill(task, "class_names", names, f"{key}.", f"the attributes of {file}")
+
+
+def linked_norm_dict(config: Namespace, asked: Asked) -> None:
+    """The link from data to model read the config as it was parsed, before the rules above."""
+    config.model.norm_dict = config.data.norm_dict
+
+
+def _names_in(file: str, dataset: str, label: str) -> list[str]:
+    """Names of the classes of a label, if the file has them."""
+    try:
+        return class_names(file, dataset, label)
+    except (OSError, ValueError):
+        return []  # a check finds what is wrong with the file
+
+
+def class_weights(config: Namespace, asked: Asked) -> None:
+    """Weights of the classes in the losses that ask for the class dictionary."""
+    wanted = [(key, task) for key, task in tasks(config) if task.get("use_class_dict")]
+    if asked.verb != "fit" or not wanted or config.data.class_dict is None:
+        return
+    try:
+        weights = read_class_dict(config.data.class_dict)
+    except (OSError, ValueError, yaml.YAMLError):
+        return  # a check says so
+    for key, task in wanted:
+        of = weights.get(schema(config).dataset(task.input_name), {})
+        loss = task.loss if isinstance(task.loss, Namespace) else Namespace(class_path="torch.nn.CrossEntropyLoss")
+        arguments = loss.get("init_args") or Namespace()
+        if task.label in of and arguments.get("weight") is None:
+            arguments.weight = torch.tensor([float(w) for w in of[task.label]])
+            loss.init_args = arguments
+            task.loss = loss
+            shown = ", ".join(f"{w:g}" for w in of[task.label])
+            log.info("filled %s.loss.init_args.weight = [%s] from %s", key, shown, config.data.class_dict)
+
+
+def without_gpu(config: Namespace, asked: Asked) -> None:
+    """On a machine without a GPU: cpu, one device, 32-true, but for what the command line asks for."""
+    trainer = config.trainer
+    if torch.cuda.is_available() or trainer.accelerator not in {"gpu", "cuda"} or "trainer.accelerator" in asked.keys:
+        return
+    wanted = {"accelerator": "cpu", "devices": 1, "precision": "32-true"}
+    changed = {k: v for k, v in wanted.items() if f"trainer.{k}" not in asked.keys}
+    for key, value in changed.items():
+        trainer[key] = value
+    log.info("no GPU here: trainer %s", ", ".join(f"{k} {v}" for k, v in changed.items()))
+
+
+def run_directory(config: Namespace, asked: Asked) -> None:
+    """The run's own directory, logs/<name>_<time> or logs/<name>_<suffix>, for checkpoints and loggers.
+
+    The config of an old run names that run's directory: the new one lies beside it, with a time of its own.
+    """
+    old = Path(config.trainer.default_root_dir or "logs").absolute()
+    is_run = TIMESTAMP.search(old.name) is not None or (old / "config.yaml").is_file()
+    if is_run and "log_suffix" not in asked.keys:
+        config.log_suffix = None
+    suffix = config.log_suffix or asked.now.strftime("%Y%m%d-%H%M%S")
+    run = (old.parent if is_run else old) / f"{config.name}_{suffix}"
+    config.trainer.default_root_dir = str(run)
+    loggers = config.trainer.logger if isinstance(config.trainer.logger, list) else [config.trainer.logger]
+    for logger in loggers:
+        if isinstance(logger, Namespace) and logger.get("init_args.save_dir", None) in {"", str(old)}:
+            logger.init_args.save_dir = str(run)
+
+
+def as_one_process(config: Namespace, asked: Asked) -> None:
+    """Testing writes one file in the order of the input: one process, no logger."""
+    if config.trainer.devices not in (1, "1", "auto"):  # a list, too
+        log.info("Setting --trainer.devices=1")
+    config.trainer.devices = 1
+    config.trainer.num_nodes = 1
+    config.trainer.logger = False
+
+
+def _fill(node: Namespace, key: str, value: Any, prefix: str, source: str) -> None:
+    node[key] = value
+    shown = ", ".join(map(str, value)) if isinstance(value, list) else value
+    log.info("filled %s%s = %s from %s", prefix, key, shown, source)

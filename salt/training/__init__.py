@@ -1,0 +1,1 @@
+"""Training: a step of Lightning, a schedule of the learning rate."""

@@ -1,0 +1,175 @@
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+from jsonargparse import Namespace
+
+from salt.cli import resolve
+from salt.cli.files import PACKAGED
+from salt.cli.resolve import Asked
+
+NOW = datetime(2030, 1, 2, 3, 4, 5)
+
+
+def asked(*keys, verb="fit"):
+    return Asked(verb, frozenset(keys), NOW)
+
+
+@pytest.fixture
+def no_gpu(monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+
+
+@pytest.fixture
+def lines(caplog):
+    caplog.set_level("INFO", "salt")
+    return lambda: caplog.messages
+
+
+def trainer(**changes):
+    return Namespace(trainer=Namespace(**{"accelerator": "gpu", "devices": 1, "precision": "32-true"} | changes))
+
+
+def settings(config):
+    return config.trainer.accelerator, config.trainer.devices, config.trainer.precision
+
+
+def test_without_a_gpu_an_old_configs_devices_and_precision_do_not_survive(no_gpu, lines):
+    config = trainer(devices=[0, 1], precision="16-mixed")
+    resolve.without_gpu(config, asked())
+    assert settings(config) == ("cpu", 1, "32-true")
+    assert lines() == ["no GPU here: trainer accelerator cpu, devices 1, precision 32-true"]
+
+
+def test_without_a_gpu_what_the_command_line_asks_for_stays(no_gpu, lines):
+    config = trainer(devices=2, precision="bf16-mixed")
+    resolve.without_gpu(config, asked("trainer.devices", "trainer.precision"))
+    assert settings(config) == ("cpu", 2, "bf16-mixed")
+    assert lines() == ["no GPU here: trainer accelerator cpu"]
+
+
+@pytest.mark.parametrize("accelerator", ["cpu", "auto"])
+def test_other_accelerators_are_left_alone(no_gpu, lines, accelerator):
+    config = trainer(accelerator=accelerator, devices=3)
+    resolve.without_gpu(config, asked())
+    assert (config.trainer.accelerator, config.trainer.devices, lines()) == (accelerator, 3, [])
+
+
+def test_an_accelerator_of_the_command_line_is_left_alone(no_gpu, lines):
+    config = trainer()
+    resolve.without_gpu(config, asked("trainer.accelerator"))
+    assert (config.trainer.accelerator, lines()) == ("gpu", [])
+
+
+def test_with_a_gpu_nothing_changes(monkeypatch, lines):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    config = trainer(devices=[0, 1], precision="16-mixed")
+    resolve.without_gpu(config, asked())
+    assert settings(config) == ("gpu", [0, 1], "16-mixed")
+    assert lines() == []
+
+
+def test_the_user_who_asks_for_a_cpu_is_told_nothing(salt):
+    answer = salt("fit", "--config", "simple.yaml", "--trainer.accelerator=cpu", "--trainer.fast_dev_run=1")
+    assert answer.code == 0, answer.err
+    assert "no GPU here" not in answer.err
+
+
+def run_config(root="logs", suffix=None, save_dir=""):
+    logger = Namespace(class_path="CSVLogger", init_args=Namespace(save_dir=str(save_dir)))
+    return Namespace(name="GNN", log_suffix=suffix, trainer=Namespace(default_root_dir=str(root), logger=logger))
+
+
+def test_a_run_is_named_by_its_name_and_the_time(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = run_config()
+    resolve.run_directory(config, asked())
+    assert config.trainer.default_root_dir == str(tmp_path / "logs" / "GNN_20300102-030405")
+    assert config.trainer.logger.init_args.save_dir == config.trainer.default_root_dir
+
+
+def test_a_suffix_takes_the_place_of_the_time(tmp_path):
+    config = run_config(tmp_path, "try")
+    resolve.run_directory(config, asked())
+    assert config.trainer.default_root_dir == str(tmp_path / "GNN_try")
+
+
+def test_the_directory_of_an_old_run_gives_one_beside_it_and_moves_the_logger(tmp_path):
+    old = tmp_path / "GNN_20290102-030405"
+    config = run_config(old, save_dir=old)
+    resolve.run_directory(config, asked())
+    assert config.trainer.default_root_dir == str(tmp_path / "GNN_20300102-030405")
+    assert config.trainer.logger.init_args.save_dir == config.trainer.default_root_dir
+
+
+def test_the_suffix_of_an_old_run_is_not_taken_again(tmp_path):
+    old = tmp_path / "GNN_try"
+    old.mkdir()
+    (old / "config.yaml").touch()
+    config = run_config(old, "try")
+    resolve.run_directory(config, asked())
+    assert config.trainer.default_root_dir == str(tmp_path / "GNN_20300102-030405")
+
+
+def test_a_new_suffix_for_an_old_run_is_taken(tmp_path):
+    config = run_config(tmp_path / "GNN_20290102-030405", "again")
+    resolve.run_directory(config, asked("log_suffix"))
+    assert config.trainer.default_root_dir == str(tmp_path / "GNN_again")
+
+
+def test_a_logger_with_a_place_of_its_own_keeps_it(tmp_path):
+    config = run_config(tmp_path, save_dir="elsewhere")
+    resolve.run_directory(config, asked())
+    assert config.trainer.logger.init_args.save_dir == "elsewhere"
+
+
+def test_testing_is_one_process_without_a_logger(lines):
+    config = trainer(devices=[0, 1], num_nodes=2, logger=True)
+    resolve.as_one_process(config, asked(verb="test"))
+    assert (config.trainer.devices, config.trainer.num_nodes, config.trainer.logger) == (1, 1, False)
+    assert lines() == ["Setting --trainer.devices=1"]
+
+
+def data_config(folder, train="my_train.h5"):
+    (folder / train).touch()
+    files = {
+        key: str(PACKAGED / name) for key, name in [("norm_dict", "norm_dict.yaml"), ("class_dict", "class_dict.yaml")]
+    }
+    task = Namespace(init_args=Namespace(name="t", use_class_dict=True))
+    return Namespace(
+        data=Namespace(train_file=str(folder / train), val_file=str(PACKAGED / "sample.h5"), **files),
+        model=Namespace(model=Namespace(init_args=Namespace(tasks=Namespace(init_args=Namespace(modules=[task]))))),
+    )
+
+
+def test_files_beside_the_training_file_take_the_place_of_the_samples(tmp_path, lines):
+    for name in ("norm_dict.yaml", "class_dict.yaml", "my_val.h5"):
+        (tmp_path / name).touch()
+    config = data_config(tmp_path)
+    resolve.files_beside(config, asked())
+    assert config.data.norm_dict == str(tmp_path / "norm_dict.yaml")
+    assert config.data.class_dict == str(tmp_path / "class_dict.yaml")
+    assert config.data.val_file == str(tmp_path / "my_val.h5")
+    assert len(lines()) == 3
+
+
+def test_files_that_the_user_names_stay(tmp_path, lines):
+    (tmp_path / "norm_dict.yaml").touch()
+    config = data_config(tmp_path)
+    config.data.norm_dict = "elsewhere/norms.yaml"
+    resolve.files_beside(config, asked())
+    assert config.data.norm_dict == "elsewhere/norms.yaml"
+    assert lines() == []
+
+
+def test_the_packages_files_are_found_wherever_it_is_installed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert resolve.packaged_path("salt/configs/sample.h5") == str(PACKAGED / "sample.h5")
+    assert resolve.packaged_path("mine/sample.h5") == "mine/sample.h5"
+
+
+def test_a_file_of_that_name_here_wins_over_the_packages(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("salt/configs").mkdir(parents=True)
+    Path("salt/configs/sample.h5").touch()
+    assert resolve.packaged_path("salt/configs/sample.h5") == "salt/configs/sample.h5"

@@ -1,0 +1,110 @@
+"""Fixtures for tests that run the program: in this process where they can, on the sample that the package ships."""
+
+import contextlib
+import io
+import logging
+import os
+import shutil
+from pathlib import Path
+from typing import NamedTuple
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: threads that spin starve whoever shares the cores
+
+import h5py
+import pytest
+import yaml
+
+SAMPLE = Path(__file__).parent.parent / "salt" / "configs" / "sample.h5"
+
+
+class Answer(NamedTuple):
+    """What a command said."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def error(self):
+        """The error message, which has to be the last thing that was said."""
+        assert self.err.count("salt: error:") == 1, self.err
+        return self.err[self.err.index("salt: error:") :]
+
+
+def run_salt(*arguments):
+    """Run `salt` in this process."""
+    from salt.cli.main import main
+
+    out, err, log = io.StringIO(), io.StringIO(), logging.getLogger("salt")
+    handlers = log.handlers[:]
+    log.handlers.clear()  # the program makes its own, for the stderr that it finds
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            code = main([str(argument) for argument in arguments])
+    except SystemExit as leave:
+        code = leave.code
+    finally:
+        log.handlers[:] = handlers
+    return Answer(code, out.getvalue(), err.getvalue())
+
+
+@pytest.fixture
+def salt(tmp_path, monkeypatch):
+    """`salt` in this process, from an empty directory."""
+    monkeypatch.chdir(tmp_path)
+    return run_salt
+
+
+@pytest.fixture
+def overlay(tmp_path):
+    """Write a YAML file of these keys, to be put on top of another."""
+
+    def write(file="over.yaml", **content):
+        path = tmp_path / file
+        path.write_text(yaml.safe_dump(content))
+        return path.name
+
+    return write
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    """The sample and its dictionaries as the user's own files, in the folder `mine`; its datasets may be edited."""
+
+    def make(edit=None):
+        folder = tmp_path / "mine"
+        folder.mkdir(exist_ok=True)
+        for source in (SAMPLE, SAMPLE.with_name("norm_dict.yaml"), SAMPLE.with_name("class_dict.yaml")):
+            shutil.copy(source, folder)
+        if edit is not None:
+            with h5py.File(folder / "sample.h5", "r+") as file:
+                for name in list(file):
+                    if (records := edit(name, file[name][:])) is not None:
+                        attributes = dict(file[name].attrs)
+                        del file[name]
+                        file[name] = records
+                        file[name].attrs.update(attributes)
+        return folder / "sample.h5"
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def finished_run(tmp_path_factory):
+    """The directory of a run of two epochs of gnn.yaml on the sample, not to be written to; and what was said."""
+    with contextlib.chdir(tmp_path_factory.mktemp("finished")):
+        options = ["--trainer.max_epochs=2", "--trainer.log_every_n_steps=5", "--data.batch_size=250"]
+        answer = run_salt("fit", "--config", "configs/gnn.yaml", *options)
+        assert answer.code == 0, answer.err
+        (run,) = Path("logs").absolute().iterdir()
+    return run, answer
+
+
+@pytest.fixture
+def own_run(finished_run, tmp_path):
+    """A copy of that run, whose config is the copy's own."""
+    run = tmp_path / "logs" / finished_run[0].name
+    shutil.copytree(finished_run[0], run)
+    config = run / "config.yaml"
+    config.write_text(config.read_text().replace(str(finished_run[0]), str(run)))
+    return run
