@@ -1,9 +1,11 @@
 # Two commands do everything on a fresh machine: `make demo` and `make test`.
 SHELL := /bin/bash
+# Without bytecode every start of python would compile all that it imports, for seconds.
+unexport PYTHONDONTWRITEBYTECODE
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-DEMO_JETS ?= 200000 20000 40000
+DEMO_JETS ?= 100000 10000 40000
 DEMO ?= demo
 
 # uv does not read pip's configuration: hand over what the user gave to pip.
