@@ -83,13 +83,13 @@ def packaged_files(config: Namespace, asked: Asked) -> None:
 
 
 def files_beside(config: Namespace, asked: Asked) -> None:
-    """Dictionaries and validation file beside the training file, where the config still names those of the sample."""
+    """Dictionaries and other files beside the training file, where the config still names those of the sample."""
     train = config.data.train_file
     if asked.verb != "fit" or train is None or Path(train).parent == PACKAGED:
         return
     names = {"norm_dict": "norm_dict.yaml", "class_dict": "class_dict.yaml"}
     if "train" in Path(train).name:
-        names["val_file"] = Path(train).name.replace("train", "val")
+        names |= {f"{part}_file": Path(train).name.replace("train", part) for part in ("val", "test")}
     for key, name in names.items():
         beside = Path(train).parent / name
         if config.data[key] is not None and Path(config.data[key]).parent == PACKAGED and beside.is_file():

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 MANY_POINTS = 60
 """A curve with more points than this is drawn as a running mean over the points themselves."""
+FEW_EPOCHS = 3
+"""With fewer epochs than this their means make no curve."""
 MARGIN = 1.02
 """The axes end a little beyond the last epoch, so that its marker is whole."""
 
@@ -33,7 +35,7 @@ def _loss_picture(run: Run, tasks: list[str]) -> Picture:
     rows = -(-len(tasks) // columns)
     figure, axes = new(rows, columns, size=(SIZE[0] * (1 if columns == 1 else 1.45), 3.5 * rows + 0.6))
     for panel, task in zip(axes.flat, tasks, strict=False):
-        _loss_curve(panel, _training_series(run, task), "Training", BLUE, "-")
+        _training_curve(panel, run.record.get(f"train/{task}"), run.record.get(f"train/{task}_epoch"))
         _loss_curve(panel, run.record.get(f"val/{task}"), "Validation", VERMILION, "--")
         panel.set_title(
             task.removesuffix("_loss").replace("_", " ").replace("loss", "total").capitalize(), loc="left", fontsize=13
@@ -48,17 +50,21 @@ def _loss_picture(run: Run, tasks: list[str]) -> Picture:
         name="losses",
         title="Losses during the training",
         caption="What the training makes small, in all and task by task (as each is before its weight in the total). "
-        "Validation jets are never trained on: where their loss turns up while the training loss falls, the model "
+        "A faint line is single batches. Validation jets are never trained on: where their loss turns up while the training loss falls, the model "
         "learns by heart.",
         alt=f"Training and validation losses against the epoch for {', '.join(tasks)}",
         png=encode(figure),
     )
 
 
-def _training_series(run: Run, task: str) -> Series | None:
-    """Loss of the logged steps, or of whole epochs where these are more."""
-    found = [run.record[name] for name in (f"train/{task}", f"train/{task}_epoch") if name in run.record]
-    return max(found, key=lambda series: len(series[0]), default=None)
+def _training_curve(axes: "Axes", steps: Series | None, epochs: Series | None) -> None:
+    """Means of whole epochs where there are several, over the logged steps, which are single batches; else those."""
+    if epochs is None or len(epochs[0]) < FEW_EPOCHS:
+        _loss_curve(axes, steps if steps is not None else epochs, "Training", BLUE, "-")
+        return
+    if steps is not None:
+        axes.plot(*steps, color=BLUE, alpha=0.25, linewidth=0.8)
+    _loss_curve(axes, epochs, "Training", BLUE, "-")
 
 
 def _loss_curve(axes: "Axes", series: Series | None, name: str, colour: str, dashes: str) -> None:
