@@ -2,7 +2,7 @@
 # From collisions to ROC curves: setup/demo.sh FOLDER TRAIN VAL TEST (numbers of jets). Parts that are done are reused.
 set -euo pipefail
 folder=$1 train=$2 val=$3 test=$4
-epochs=${DEMO_EPOCHS:-8} batch=${DEMO_BATCH:-256}
+epochs=${DEMO_EPOCHS:-8}
 data=$folder/data run=$folder/logs/GNN_demo report=$folder/report
 start=$SECONDS
 mkdir -p "$folder"
@@ -31,7 +31,7 @@ train_once() {
 }
 part "training a tagger" "$folder/.trained" \
   train_once salt fit --config gnn.yaml --data.train_file "$data/pp_output_train.h5" \
-  --trainer.default_root_dir "$folder/logs" --log_suffix demo --trainer.max_epochs "$epochs" --data.batch_size "$batch"
+  --trainer.default_root_dir "$folder/logs" --log_suffix demo --trainer.max_epochs "$epochs"
 next=("$folder/.reported")
 part "testing it" "$folder/.tested" \
   salt test "$run" "$data/pp_output_test.h5"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import tempfile
 import warnings
@@ -162,6 +163,12 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
+def _is_news(record: logging.LogRecord) -> bool:
+    """Whether a remark of Lightning's tells the user something: other products and absent hardware do not."""
+    message = record.getMessage()
+    return not any(words in message for words in ("litlogger", "TPU available", "Skipping setting a default"))
+
+
 def _quiet() -> None:
     """Third parties' remarks that say nothing to a user of this program."""
     for message in (
@@ -171,5 +178,6 @@ def _quiet() -> None:
         ".*Checkpoint directory.*exists and is not empty.*",
     ):
         warnings.filterwarnings("ignore", message)
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_is_news)
     warnings.filterwarnings("ignore", category=DeprecationWarning, module="lightning|jsonargparse")  # not ours to mend
     sys.stdout.flush()

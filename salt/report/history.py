@@ -50,8 +50,8 @@ def _loss_picture(run: Run, tasks: list[str]) -> Picture:
         name="losses",
         title="Losses during the training",
         caption="What the training makes small, in all and task by task (as each is before its weight in the total). "
-        "A faint line is single batches. Validation jets are never trained on: where their loss turns up while the training loss falls, the model "
-        "learns by heart.",
+        "A faint line is single batches. Validation jets are never trained on: where their loss turns up while the "
+        "training loss falls, the model learns by heart.",
         alt=f"Training and validation losses against the epoch for {', '.join(tasks)}",
         png=encode(figure),
     )

@@ -51,9 +51,7 @@ def steps(monkeypatch):
 
 @pytest.mark.parametrize("config", ["simple", "gnn"])
 def test_fast_dev_run_takes_exactly_so_many_batches_and_leaves_nothing_behind(salt, steps, tmp_path, config):
-    answer = salt(
-        "fit", "--config", f"configs/{config}.yaml", "--trainer.fast_dev_run", "5", "--data.batch_size", "100"
-    )
+    answer = salt("fit", "--config", f"configs/{config}.yaml", "--trainer.fast_dev_run", "5")
     assert answer.code == 0, answer.err
     assert steps == {"training_step": 5, "validation_step": 5}
     assert list(tmp_path.iterdir()) == []

@@ -67,7 +67,7 @@ def test_an_error_is_one_message_on_stderr_and_exit_code_2(tmp_path):
 
 
 def test_a_plain_fit_says_nothing_of_warnings(tmp_path):
-    arguments = ["fit", "--config", "configs/simple.yaml", "--trainer.fast_dev_run", "5", "--data.batch_size=100"]
+    arguments = ["fit", "--config", "configs/simple.yaml", "--trainer.fast_dev_run", "5"]
     done = process(WAYS_IN["main"], *arguments, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "Warning" not in done.stderr
