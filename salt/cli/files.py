@@ -21,10 +21,9 @@ PREFIX = "salt/configs/"
 
 
 def packaged_path(name: str) -> str:
-    """The path behind a name like salt/configs/sample.h5; any other name as it is."""
-    if not name.startswith(PREFIX) or Path(name).exists():
-        return name
-    return str(PACKAGED / name.removeprefix(PREFIX))
+    """The path behind a name like salt/configs/sample.h5, from any directory; any other name as it is."""
+    packaged = PACKAGED / name.removeprefix(PREFIX)
+    return str(packaged) if name.startswith(PREFIX) and packaged.is_file() else name
 
 
 def with_packaged_configs(arguments: Sequence[str]) -> list[str]:

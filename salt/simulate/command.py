@@ -115,7 +115,7 @@ def main(argv: list[str]) -> int:
         Exit code: 0 done, 1 failed, 2 wrong arguments, 130 interrupted.
     """
     options = make_parser().parse_args(argv)
-    if not logging.getLogger().handlers:
+    if not log.hasHandlers():
         logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
         recipe = plan(options)

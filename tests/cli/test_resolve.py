@@ -136,21 +136,23 @@ def data_config(folder, train="my_train.h5"):
         key: str(PACKAGED / name) for key, name in [("norm_dict", "norm_dict.yaml"), ("class_dict", "class_dict.yaml")]
     }
     task = Namespace(init_args=Namespace(name="t", use_class_dict=True))
+    files |= dict.fromkeys(("val_file", "test_file"), str(PACKAGED / "sample.h5"))
     return Namespace(
-        data=Namespace(train_file=str(folder / train), val_file=str(PACKAGED / "sample.h5"), **files),
+        data=Namespace(train_file=str(folder / train), **files),
         model=Namespace(model=Namespace(init_args=Namespace(tasks=Namespace(init_args=Namespace(modules=[task]))))),
     )
 
 
 def test_files_beside_the_training_file_take_the_place_of_the_samples(tmp_path, lines):
-    for name in ("norm_dict.yaml", "class_dict.yaml", "my_val.h5"):
+    for name in ("norm_dict.yaml", "class_dict.yaml", "my_val.h5", "my_test.h5"):
         (tmp_path / name).touch()
     config = data_config(tmp_path)
     resolve.files_beside(config, asked())
+    assert config.data.test_file == str(tmp_path / "my_test.h5")
     assert config.data.norm_dict == str(tmp_path / "norm_dict.yaml")
     assert config.data.class_dict == str(tmp_path / "class_dict.yaml")
     assert config.data.val_file == str(tmp_path / "my_val.h5")
-    assert len(lines()) == 3
+    assert len(lines()) == 4
 
 
 def test_files_that_the_user_names_stay(tmp_path, lines):
@@ -168,8 +170,19 @@ def test_the_packages_files_are_found_wherever_it_is_installed(tmp_path, monkeyp
     assert resolve.packaged_path("mine/sample.h5") == "mine/sample.h5"
 
 
-def test_a_file_of_that_name_here_wins_over_the_packages(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    Path("salt/configs").mkdir(parents=True)
-    Path("salt/configs/sample.h5").touch()
-    assert resolve.packaged_path("salt/configs/sample.h5") == "salt/configs/sample.h5"
+def test_the_packages_files_are_meant_in_a_checkout_of_it_too(tmp_path, monkeypatch):
+    """There the name is that of a file as well; were it taken for the user's, the sample's files would be kept."""
+    monkeypatch.chdir(PACKAGED.parent.parent)
+    assert resolve.packaged_path("salt/configs/sample.h5") == str(PACKAGED / "sample.h5")
+    for name in ("norm_dict.yaml", "class_dict.yaml", "my_val.h5"):
+        (tmp_path / name).touch()
+    config = data_config(tmp_path)
+    for key in ("val_file", "norm_dict", "class_dict"):
+        config.data[key] = f"salt/configs/{Path(config.data[key]).name}"
+    resolve.packaged_files(config, asked())
+    resolve.files_beside(config, asked())
+    assert {Path(config.data[key]).parent for key in ("val_file", "norm_dict", "class_dict")} == {tmp_path}
+
+
+def test_a_file_that_the_package_has_not_is_the_users():
+    assert resolve.packaged_path("salt/configs/mine.h5") == "salt/configs/mine.h5"
