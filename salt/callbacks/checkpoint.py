@@ -56,9 +56,9 @@ class Checkpoint(ModelCheckpoint):
         super()._save_topk_checkpoint(trainer, monitor_candidates)
 
     def _save_without_loss(self, trainer: Trainer) -> None:
-        """Save what ends before its first validation (trainer.max_steps), under its step."""
+        """Save under its step what was never validated: trainer.max_steps, or limit_val_batches: 0."""
         file = Path(str(self.dirpath)) / f"epoch={trainer.current_epoch:03d}-step={trainer.global_step}.ckpt"
-        warn("training ended before its first validation: %s has no %s in its name", file, self.monitor_loss)
+        warn("nothing was validated: %s has no %s in its name", file, self.monitor_loss)
         self._save_checkpoint(trainer, str(file))
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -34,7 +34,7 @@ def built(salt, monkeypatch):
 def test_base_is_loaded_without_being_named(printed):
     config = printed("--config", "simple.yaml")
     assert config["trainer"]["max_epochs"] == 100
-    assert config["data"]["batch_size"] == 1000
+    assert config["trainer"]["log_every_n_steps"] == 50
 
 
 def test_a_config_goes_over_base_and_a_later_one_over_an_earlier(printed, overlay):

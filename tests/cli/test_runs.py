@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -49,7 +50,13 @@ def test_the_best_checkpoint_has_the_lowest_loss_and_the_later_one_wins(run, nam
     assert best_checkpoint(run).stem == names[best]
 
 
-def test_checkpoints_without_a_loss_are_listed(run):
-    (run / "ckpts" / "last.ckpt").touch()
-    with pytest.raises(FileNotFoundError, match=r"there are: last\.ckpt\. Give --ckpt_path FILE"):
+def test_the_newest_is_taken_where_none_has_a_loss(run):
+    for seconds, name in enumerate(("epoch=001-step=9.ckpt", "epoch=000-step=3.ckpt")):
+        (run / "ckpts" / name).touch()
+        os.utime(run / "ckpts" / name, (seconds, seconds))
+    assert best_checkpoint(run).name == "epoch=000-step=3.ckpt"
+
+
+def test_a_run_without_checkpoints_is_refused(run):
+    with pytest.raises(FileNotFoundError, match="give --ckpt_path FILE"):
         best_checkpoint(run)

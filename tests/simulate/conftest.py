@@ -11,7 +11,13 @@ from salt.simulate.command import main
 from salt.simulate.events import Events
 
 JETS = ("3000", "400", "600")
-PROGRAM = "import sys; from salt.simulate.command import main; sys.exit(main(sys.argv[1:]))"
+# A shell starts what runs in its background with SIGINT ignored, and so would be all its children.
+PROGRAM = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from salt.simulate.command import main
+sys.exit(main(sys.argv[1:]))
+"""
 
 
 def arguments(out, workers, jets=JETS):
