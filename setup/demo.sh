@@ -18,7 +18,7 @@ part() { # part NAME STAMP COMMAND...: run the command, once, and say how long i
   "$@"
   echo "$*" > "$stamp"
   echo "demo: $name took $((SECONDS - began)) s"
-  rm -f "${next[@]}" # what follows was made from what is no more
+  rm -f ${next[@]+"${next[@]}"} # what follows was made from what is no more; bash 3 minds empty arrays
 }
 
 next=("$folder"/.{trained,tested,reported})
