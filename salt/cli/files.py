@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from pathlib import Path
 
 from salt.data.names import NUM_NEAREST, by_nearness
@@ -26,29 +25,16 @@ def packaged_path(name: str) -> str:
     return str(packaged) if name.startswith(PREFIX) and packaged.is_file() else name
 
 
-def with_packaged_configs(arguments: Sequence[str]) -> list[str]:
-    """Arguments in which each --config that is no file, but is packaged under its name, is the packaged one."""
-    found, takes_config = [], False
-    for argument in arguments:
-        key, equals, value = argument.partition("=")
-        if takes_config:
-            found.append(_config(argument))
-        elif key in {"--config", "-c"} and equals:
-            found.append(f"{key}={_config(value)}")
-        else:
-            found.append(argument)
-        takes_config = argument in {"--config", "-c"}
-    return found
-
-
-def _config(name: str) -> str:
-    if Path(name).is_file():
-        return name
+def packaged_config(file: Path) -> Path:
+    """The file of a --config: the user's own where there is one, else the one that is packaged under its name."""
+    if file.is_file():
+        return file
+    name = str(file)
     inside = name.removeprefix(PREFIX).removeprefix("configs/")
     if (PACKAGED / inside).is_file():
         log.info("no file %s here: taking the one that salt ships", name)
-        return str(PACKAGED / inside)
-    folder = Path(name).parent
+        return PACKAGED / inside
+    folder = file.parent
     shipped = [path.name for path in sorted(PACKAGED.glob("*.yaml")) if path.name not in NO_MODELS]
     here = [path.name for path in sorted(folder.glob("*.yaml"))]
     there = ", ".join(by_nearness(inside, here)[:NUM_NEAREST]) or ("no .yaml" if folder.is_dir() else "no such folder")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
@@ -21,7 +20,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from salt.callbacks.record import RunRecord
 from salt.cli import configs
 from salt.cli.check import check
-from salt.cli.files import PACKAGED, with_packaged_configs
+from salt.cli.files import PACKAGED, packaged_config
 from salt.cli.keys import unknown_keys
 from salt.cli.messages import in_short
 from salt.cli.resolve import Asked, resolve
@@ -56,7 +55,7 @@ class SaltCLI(LightningCLI):
     def __init__(self, verb: str, arguments: Sequence[str]) -> None:
         files, options = configs.split(arguments[1:])
         self._verb = verb
-        self._files = [configs.read(file) for file in (BASE, *files)]
+        self._files = [configs.read(file) for file in (BASE, *map(packaged_config, files))]
         self._options = configs.options(options)
         self.asked = Asked(verb, _keys(options), datetime.now())
         parser_kwargs = {"exit_on_error": False, "default_config_files": [str(BASE)]}  # what --help shows
@@ -159,7 +158,7 @@ def main(arguments: Sequence[str]) -> int:
     keep_freed_memory()
     verb = arguments[0]
     arguments = with_run(arguments) if verb == "test" else list(arguments)
-    SaltCLI(verb, with_packaged_configs(arguments))
+    SaltCLI(verb, arguments)
     return 0
 
 
@@ -180,4 +179,3 @@ def _quiet() -> None:
         warnings.filterwarnings("ignore", message)
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_is_news)
     warnings.filterwarnings("ignore", category=DeprecationWarning, module="lightning|jsonargparse")  # not ours to mend
-    sys.stdout.flush()

@@ -57,7 +57,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.write(f"salt {__version__}\n")
         return 0
     if arguments[0] not in VERBS:
-        return _complain(f"unknown verb {arguments[0]!r}; there are {', '.join(_nearest_first(arguments[0]))}")
+        from salt.data.names import by_nearness
+
+        return _complain(f"unknown verb {arguments[0]!r}; there are {', '.join(by_nearness(arguments[0], VERBS))}")
     # Threads that spin while they wait slow each other down tenfold where others use the same cores.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if _peer_is_here():
@@ -100,12 +102,6 @@ def _speak() -> None:
 def _complain(message: str) -> int:
     sys.stderr.write(f"salt: error: {message}\n")
     return 2
-
-
-def _nearest_first(name: str) -> list[str]:
-    from difflib import SequenceMatcher
-
-    return sorted(VERBS, key=lambda verb: -SequenceMatcher(None, name, verb).ratio())
 
 
 def _peer_is_here() -> bool:
