@@ -93,10 +93,27 @@ def check_fields(dataset: h5py.Dataset, names: Iterable[str], kind: str, key: st
     """
     where = f"dataset {dataset.name.strip('/')!r} of {dataset.file.filename} ({key})"
     for name in names:
-        if name not in dataset.dtype.names:
-            raise ValueError(unknown(kind, name, dataset.dtype.names, where))
-        if dataset.dtype[name].kind not in "fiub":
-            raise ValueError(f"{kind} {name!r} in {where} is of type {dataset.dtype[name]}; only numbers can be read")
+        check_type(dataset.dtype, name, kind, where)
+
+
+def check_type(dtype: np.dtype, name: str, kind: str, where: str) -> None:
+    """Raise where records of this type have no field of that name, or one that is not a number.
+
+    Parameters
+    ----------
+    dtype : np.dtype
+        Structured.
+    name : str
+        Field to be read.
+    kind : str
+        What it is, for messages: "variable" or "label".
+    where : str
+        Where the records are, for messages.
+    """
+    if name not in (dtype.names or ()):
+        raise ValueError(unknown(kind, name, dtype.names or (), where))
+    if dtype[name].kind not in "fiub":
+        raise ValueError(f"{kind} {name!r} in {where} is of type {dtype[name]}; only numbers can be read")
 
 
 def blocks(dataset: h5py.Dataset, num_jets: int) -> Iterator[tuple[int, np.ndarray]]:
