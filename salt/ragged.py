@@ -5,6 +5,7 @@ Shapes: B jets, T tokens (constituents) of all jets together, F features, P orde
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from typing import NamedTuple
 
@@ -159,6 +160,12 @@ class Ragged:
         if values.shape[0] != segments.num_tokens:
             raise ValueError(f"{values.shape[0]} rows of values, but the jets' lengths add up to {segments.num_tokens}")
         return cls(values, segments)
+
+    @classmethod
+    def joined(cls, parts: Sequence[Ragged]) -> Ragged:
+        """The jets of all parts, one after the other."""
+        values = torch.cat([part.values for part in parts])
+        return cls.from_lengths(values, torch.cat([part.segments.lengths for part in parts]))
 
     @property
     def offsets(self) -> Tensor:

@@ -5,7 +5,7 @@ Shapes: B jets, T constituents of all jets of a stream together, F features.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -21,6 +21,13 @@ Inputs = Mapping[str, Tensor | Ragged]
 
 Labels = Mapping[str, Mapping[str, Tensor]]
 """Stream -> label -> (B,) for the global object, (T,) for constituents."""
+
+
+GLOBAL = "global"
+"""The stream of variables of the global object that join the pooled representation."""
+
+PARAMETERS = "parameters"
+"""The stream of what parameterises a network."""
 
 
 @dataclass(frozen=True)
@@ -42,13 +49,16 @@ class Schema:
     input_map: dict[str, str] = field(default_factory=dict)
 
     def dataset(self, stream: str) -> str:
-        """Name of the stream's dataset in the file."""
-        return self.input_map.get(stream, stream)
+        """Name of the stream's dataset in the file: global and parameters are fields of the global object."""
+        name = self.input_map.get(stream, stream)
+        if stream in {GLOBAL, PARAMETERS} and name == stream != self.global_object:
+            return self.dataset(self.global_object)
+        return name
 
     @property
     def constituents(self) -> list[str]:
         """The streams with many rows a jet."""
-        return [stream for stream in self.variables if stream != self.global_object]
+        return [stream for stream in self.variables if stream not in {self.global_object, GLOBAL, PARAMETERS}]
 
 
 @dataclass(frozen=True)
@@ -71,6 +81,19 @@ class Batch:
 
     def __len__(self) -> int:
         return self.index.shape[0]
+
+    @classmethod
+    def joined(cls, batches: Sequence[Batch]) -> Batch:
+        """The jets of all batches, one after the other."""
+        first = batches[0]
+        inputs = {
+            s: Ragged.joined([batch.inputs[s] for batch in batches])  # type: ignore[misc]
+            if isinstance(x, Ragged)
+            else torch.cat([batch.inputs[s] for batch in batches])  # type: ignore[misc]
+            for s, x in first.inputs.items()
+        }
+        labels = {s: {k: torch.cat([b.labels[s][k] for b in batches]) for k in of} for s, of in first.labels.items()}
+        return cls(inputs, labels, torch.cat([batch.index for batch in batches]))
 
     def _map(self, tensor: Callable[[Tensor], Tensor], ragged: Callable[[Ragged], Ragged]) -> Batch:
         inputs = {s: ragged(x) if isinstance(x, Ragged) else tensor(x) for s, x in self.inputs.items()}

@@ -10,15 +10,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-import h5py
 import numpy as np
 import torch
 from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from salt.data import h5
-from salt.data.datamodule import SaltDataModule
 from salt.data.evaluation import Column, EvaluationFile
+from salt.data.reader import Reader
+from salt.data.sources import open_sample
 from salt.ragged import Ragged
 from salt.types import Batch
 
@@ -47,7 +47,7 @@ class PredictionWriter(Callback):
         "upstream" writes the names that existing files have: VertexIndex without the model's name, `mask` in one
         dataset only. "consistent" gives every column the model's name, and every dataset of constituents a `mask`.
     test_suff : str | None
-        Added to the name of the file; None for nothing.
+        Added to the name of the file; None for that of `data.test_suff`.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class PredictionWriter(Callback):
         self.extra_vars = extra_vars
         self.names = names
         self.test_suff = test_suff
-        self._source: h5py.File | None = None
+        self._reader: Reader | None = None
         self._output: EvaluationFile | None = None
         self._tasks: dict[str, list[Any]] = {}
         self._fields: dict[str, list[str]] = {}
@@ -82,19 +82,20 @@ class PredictionWriter(Callback):
         if self.write_objects:
             logger.warning("PredictionWriter write_objects: no task of this model has objects")
         data = trainer.datamodule  # type: ignore[attr-defined]
-        path = self._path(Path(str(trainer.ckpt_path)), Path(data.test_file))
+        sample = open_sample(data.files["test"], "data.test_file")
+        self._reader = Reader(sample, data.recipe("test"), sample.key)
+        path = self._path(Path(str(trainer.ckpt_path)), Path(sample.files[0].path), self.test_suff or data.test_suff)
         self._tasks = self._written_tasks(pl_module)
-        self._source = h5.open_file(data.test_file, "data.test_file")
-        self._fields = {stream: self._copied_fields(stream, data) for stream in self._tasks}
+        self._fields = {stream: self._copied_fields(stream) for stream in self._tasks}
         if path.exists():
             logger.warning("overwriting %s", path)
-        self._output = EvaluationFile(path, self._source)
+        self._output = EvaluationFile(path, self._reader)
 
-    def _path(self, checkpoint: Path, test_file: Path) -> Path:
+    def _path(self, checkpoint: Path, test_file: Path, end: str | None) -> Path:
         """Name of the file that is written."""
         parts = test_file.stem.split("_")
         sample = parts[3] if len(parts) == 4 else test_file.stem  # as in user_x_y_ttbar_...: the habit of test files
-        suffix = f"_{self.test_suff}" if self.test_suff else ""
+        suffix = f"_{end}" if end else ""
         return checkpoint.with_name(f"{checkpoint.stem}__test_{sample}{suffix}.h5")
 
     def _written_tasks(self, pl_module: LightningModule) -> dict[str, list[Any]]:
@@ -105,14 +106,15 @@ class PredictionWriter(Callback):
                 streams.setdefault(task.input_name, []).append(task)
         return streams
 
-    def _copied_fields(self, stream: str, data: SaltDataModule) -> list[str]:
+    def _copied_fields(self, stream: str) -> list[str]:
         """Fields of the stream's dataset that are copied."""
-        assert self._source is not None
-        dataset = h5.find_dataset(self._source, data.schema.dataset(stream), f"data.input_map.{stream}")
+        assert self._reader is not None
+        table = self._reader.streams[stream].table
         if self.extra_vars is None:
-            return list(dataset.dtype.names)
+            return list(table.dtype.names or ())
         fields = list(dict.fromkeys(self.extra_vars.get(stream, [])))
-        h5.check_fields(dataset, fields, "field", f"PredictionWriter's extra_vars.{stream}")
+        for field in fields:
+            h5.check_type(table.dtype, field, "field", f"{table.where}, PredictionWriter's extra_vars.{stream}")
         return fields
 
     def on_test_batch_end(
@@ -138,7 +140,7 @@ class PredictionWriter(Callback):
             mask = segments is not None and (stream == first == name or self.names == "consistent")
             new = {*columns, "mask"} if mask else {*columns}
             fields = [field for field in self._fields[stream] if field not in new]
-            self._output.write(name, fields, columns, batch.index.cpu().numpy(), segments, mask)
+            self._output.write(stream, fields, columns, batch.index.cpu().numpy(), segments, mask)
 
     def _columns(self, tasks: list[Any], outputs: Mapping[str, Mapping[str, Tensor]], model: str) -> dict[str, Column]:
         """Name in the file -> predictions, of the tasks of one stream."""
@@ -180,6 +182,6 @@ class PredictionWriter(Callback):
         """Close what is open; what is not finished is removed."""
         if self._output is not None:
             self._output.discard()
-        if self._source is not None:
-            self._source.close()
-        self._output = self._source = None
+        if self._reader is not None:
+            self._reader.sample.close()
+        self._output = self._reader = None

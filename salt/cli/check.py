@@ -5,24 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import h5py
 import numpy as np
 import yaml
 from jsonargparse import Namespace
 
-from salt.cli.files import PACKAGED
-from salt.cli.resolve import Asked, schema, tasks
+from salt.cli.files import is_packaged
+from salt.cli.resolve import Asked, made, schema, tasks
 from salt.cli.widths import misfits
 from salt.data.dicts import read_class_dict, read_norm_dict
-from salt.data.h5 import check_fields, find_dataset, open_file
+from salt.data.h5 import check_type
 from salt.data.names import unknown
+from salt.data.sources import Pattern, Sample, open_sample
 from salt.tasks.classification import CLASS_NAMES
 
 Check = Callable[[Namespace, Asked], Iterator["Problem"]]
 
-LABELS_LOOKED_AT = 100_000
+LABELS_LOOKED_AT = 10_000
 """So many jets of the training file are looked at for labels that no class is for."""
 
 
@@ -60,7 +60,7 @@ def _caught(key: str, mend: str, run: Callable[[], object]) -> Iterator[Problem]
         yield Problem(key, f"the file of {key} is not YAML: {' '.join(str(error).split())}", mend)
 
 
-def _needed(config: Namespace, asked: Asked) -> Iterator[tuple[str, str | None, Callable[[str], object]]]:
+def _needed(config: Namespace, asked: Asked) -> Iterator[tuple[str, Any, Callable[[Any], object]]]:
     """Each file that the verb reads: its key, its name, and what opens it."""
     files = {"fit": ["data.train_file", *["data.val_file"] * _validates(config)], "test": ["data.test_file"]}
     for key in files[asked.verb]:
@@ -75,8 +75,8 @@ def _validates(config: Namespace) -> bool:
     return config.trainer.limit_val_batches != 0
 
 
-def _open(name: str, key: str) -> None:
-    open_file(name, key).close()
+def _open(name: Pattern, key: str) -> None:
+    open_sample(name, key).close()
 
 
 def _missing_files(config: Namespace, asked: Asked) -> Iterator[Problem]:
@@ -89,10 +89,10 @@ def _missing_files(config: Namespace, asked: Asked) -> Iterator[Problem]:
 
 def _sample_dicts(config: Namespace, asked: Asked) -> Iterator[Problem]:
     """The sample's dictionaries and validation jets are of no use to another training file."""
-    if Path(config.data.train_file).parent == PACKAGED:
+    if is_packaged(config.data.train_file):
         return
     for key in ("data.val_file", "data.norm_dict", "data.class_dict"):
-        if config[key] is not None and Path(config[key]).parent == PACKAGED:
+        if is_packaged(config[key]):
             cause = f"{key} is still that of the package's sample, but data.train_file is {config.data.train_file}"
             yield Problem(key, cause, f"give --{key}=FILE, made together with the training file (or null: none)")
 
@@ -130,33 +130,38 @@ def _val_contents(config: Namespace, asked: Asked) -> Iterator[Problem]:
 
 
 def _contents(config: Namespace, key: str) -> Iterator[Problem]:
-    with open_file(config[key], key) as file:
-        yield from _variables(config, file, key)
-        yield from _labels(config, file)
+    with open_sample(config[key], key) as sample:
+        yield from _variables(config, sample, key)
+        yield from _labels(config, sample)
 
 
 def _test_contents(config: Namespace, asked: Asked) -> Iterator[Problem]:
-    with open_file(config.data.test_file, "data.test_file") as file:
-        yield from _variables(config, file, "data.test_file")
+    with open_sample(config.data.test_file, "data.test_file") as sample:
+        yield from _variables(config, sample, "data.test_file")
 
 
-def _variables(config: Namespace, file: h5py.File, file_key: str) -> Iterator[Problem]:
+def _variables(config: Namespace, sample: Sample, file_key: str) -> Iterator[Problem]:
     of = schema(config)
     for stream, names in of.variables.items():
         key, dataset = f"data.variables.{stream}", of.dataset(stream)
-        missing = list(_caught(key, f"correct {key}, or {file_key}", partial(find_dataset, file, dataset, key)))
+        missing = list(_caught(key, f"correct {key}, or {file_key}", partial(sample.table, dataset, key)))
         yield from missing
-        for name in [] if missing else names:
-            look = partial(check_fields, file[dataset], [name], "variable", key)
-            yield from _caught(key, f"correct the name in {key}", look)
+        if missing:
+            continue
+        table = sample.table(dataset, key)
+        for name in names:
+            if name not in made(config, stream):
+                look = partial(check_type, table.dtype, name, "variable", f"{table.where}, {key}")
+                yield from _caught(key, f"correct the name in {key}", look)
 
 
-def _labels(config: Namespace, file: h5py.File) -> Iterator[Problem]:
+def _labels(config: Namespace, sample: Sample) -> Iterator[Problem]:
     of = schema(config)
     for key, task in tasks(config):
-        dataset, label = of.dataset(task.get("input_name", "")), task.get("label")
-        if label is not None and dataset in file:
-            look = partial(check_fields, file[dataset], [label], "label", f"{key}.label")
+        stream, label = task.get("input_name", ""), task.get("label")
+        if label is not None and of.dataset(stream) in sample.names() and label not in made(config, stream):
+            table = sample.table(of.dataset(stream), f"{key}.label")
+            look = partial(check_type, table.dtype, label, "label", f"{table.where}, {key}.label")
             yield from _caught(f"{key}.label", f"correct {key}.label", look)
 
 
@@ -199,13 +204,17 @@ def _class_dict(config: Namespace, asked: Asked) -> Iterator[Problem]:
 def _label_values(config: Namespace, asked: Asked) -> Iterator[Problem]:
     """Labels in the training file that no class is for: cross-entropy would fail in the middle of an epoch."""
     of = schema(config)
-    with open_file(config.data.train_file, "data.train_file") as file:
+    with open_sample(config.data.train_file, "data.train_file") as sample:
         for key, task in tasks(config):
-            dataset, size = of.dataset(task.get("input_name", "")), _output_size(task)
-            is_there = dataset in file and task.get("label") in (file[dataset].dtype.names or ())
-            if not is_there or "class_names" not in task or task.get("label_map") or size is None:
+            stream, size = task.get("input_name", ""), _output_size(task)
+            dataset = of.dataset(stream)
+            plain = "class_names" in task and not task.get("label_map") and task.label not in made(config, stream)
+            if not plain or size is None or dataset not in sample.names():
                 continue
-            top = int(file[dataset].fields(task.label)[:LABELS_LOOKED_AT].max(initial=-1))
+            table = sample.table(dataset, f"{key}.label")
+            if task.label not in (table.dtype.names or ()):
+                continue
+            top = int(table.read(0, min(LABELS_LOOKED_AT, table.num_jets))[task.label].max(initial=-1))
             if top >= size:
                 cause = (
                     f"label {task.label} of {dataset!r} in {config.data.train_file} has the value {top}, but task "

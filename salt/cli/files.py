@@ -42,3 +42,8 @@ def packaged_config(file: Path) -> Path:
         f"no file {name} (--config); in {folder}: {there}; salt ships: {', '.join(by_nearness(inside, shipped))}\n"
         "  mend: name one of them, or the path of your own"
     )
+
+
+def is_packaged(name: object) -> bool:
+    """Whether what a key names (None, a path, a URL, or a list of these) is a file of the package."""
+    return isinstance(name, str | Path) and Path(name).parent == PACKAGED

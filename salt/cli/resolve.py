@@ -13,13 +13,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import yaml
 from jsonargparse import Namespace
 
-from salt.cli.files import PACKAGED, packaged_path
+from salt.cli.files import PACKAGED, is_packaged, packaged_path
 from salt.data.dicts import read_class_dict
-from salt.data.h5 import class_names
+from salt.data.sources import Pattern, open_sample
 from salt.types import Schema
 
 log = logging.getLogger(__name__)
@@ -73,10 +74,21 @@ def tasks(config: Namespace) -> Iterator[tuple[str, Namespace]]:
         yield f"model.model.init_args.tasks.init_args.modules[{i}].init_args", task.get("init_args", Namespace())
 
 
+def made(config: Namespace, stream: str) -> set[str]:
+    """Columns of a stream that the file need not have: they are made of others."""
+    data = config.data
+    names = set((data.new_variables or {}).get(stream, {}))
+    targets = [entry for entry in data.multi_target or [] if entry.get("input_name") == stream]
+    names |= {entry["custom_target"] for entry in targets if entry.get("custom_target")}
+    if data.labeller_config and data.labeller_config.use_labeller and stream == data.global_object:
+        names.add("flavour_label")
+    return names
+
+
 def packaged_files(config: Namespace, asked: Asked) -> None:
     """The paths of the package's own sample and dictionaries."""
     for key in FILES:
-        if config.data[key] is not None:
+        if isinstance(config.data[key], str | Path):
             config.data[key] = packaged_path(str(config.data[key]))
     if asked.verb == "fit" and config.data.train_file == str(PACKAGED / "sample.h5"):
         log.info("training on the package's sample of 2,000 simulated jets (data.train_file names another file)")
@@ -84,31 +96,33 @@ def packaged_files(config: Namespace, asked: Asked) -> None:
 
 def files_beside(config: Namespace, asked: Asked) -> None:
     """Dictionaries and other files beside the training file, where the config still names those of the sample."""
-    train = config.data.train_file
-    if asked.verb != "fit" or train is None or Path(train).parent == PACKAGED:
+    train = _first(config.data.train_file)
+    if asked.verb != "fit" or train is None or is_packaged(train):
         return
     names = {"norm_dict": "norm_dict.yaml", "class_dict": "class_dict.yaml"}
     if "train" in Path(train).name:
         names |= {f"{part}_file": Path(train).name.replace("train", part) for part in ("val", "test")}
     for key, name in names.items():
         beside = Path(train).parent / name
-        if config.data[key] is not None and Path(config.data[key]).parent == PACKAGED and beside.is_file():
+        if is_packaged(config.data[key]) and beside.is_file():
             _fill(config.data, key, str(beside), "data.", "the folder of data.train_file")
     weighs = any(task.get("use_class_dict") for _, task in tasks(config))
-    if not weighs and config.data.class_dict is not None and Path(config.data.class_dict).parent == PACKAGED:
+    if not weighs and is_packaged(config.data.class_dict):
         config.data.class_dict = None  # that of the sample, which no task asks for
 
 
 def class_names_of_file(config: Namespace, asked: Asked) -> None:
     """Names of the classes, where the training file knows them."""
-    file = config.data.train_file
-    if file is None or not Path(file).is_file():
-        return
+    labeller, file = config.data.labeller_config, config.data.train_file
     for key, task in tasks(config):
-        if "class_names" in task and task.class_names is None and task.get("label_map") is None:
-            names = _names_in(file, schema(config).dataset(task.input_name), task.label)
-            if names:
-                _fill(task, "class_names", names, f"{key}.", f"the attributes of {file}")
+        if "class_names" not in task or task.class_names is not None or task.get("label_map") is not None:
+            continue
+        if task.label in made(config, task.input_name) and labeller:
+            _fill(task, "class_names", labeller.class_names, f"{key}.", "data.labeller_config.class_names")
+            continue
+        names = [] if file is None else _names_in(file, schema(config).dataset(task.input_name), task.label)
+        if names:
+            _fill(task, "class_names", names, f"{key}.", f"the attributes of {file}")
 
 
 def linked_norm_dict(config: Namespace, asked: Asked) -> None:
@@ -116,12 +130,19 @@ def linked_norm_dict(config: Namespace, asked: Asked) -> None:
     config.model.norm_dict = config.data.norm_dict
 
 
-def _names_in(file: str, dataset: str, label: str) -> list[str]:
+def _names_in(file: Pattern, dataset: str, label: str) -> list[str]:
     """Names of the classes of a label, if the file has them."""
     try:
-        return class_names(file, dataset, label)
-    except (OSError, ValueError):
+        with open_sample(file, "data.train_file") as sample:
+            found = np.atleast_1d(sample.table(dataset, "data.train_file").attrs.get(label, [])).tolist()
+    except (OSError, ValueError, ImportError):
         return []  # a check finds what is wrong with the file
+    return [name.decode() if isinstance(name, bytes) else str(name) for name in found]
+
+
+def _first(files: Any) -> str | None:
+    """The first name of what a key of files says."""
+    return str(files[0]) if isinstance(files, list) and files else None if files is None else str(files)
 
 
 def class_weights(config: Namespace, asked: Asked) -> None:

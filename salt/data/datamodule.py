@@ -2,43 +2,57 @@
 
 from __future__ import annotations
 
-import logging
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import lightning
 import torch
-from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
+from salt.data.augment import Augmentation
+from salt.data.choice import Choice
+from salt.data.folds import Stage
+from salt.data.labeller import LabellerConfig
 from salt.data.loader import Loader
-from salt.data.order import EpochOrder
-from salt.data.reader import NonFinite
-from salt.data.store import Store
-from salt.types import Schema
+from salt.data.loading import Loading, Shuffle
+from salt.data.objects import MaskformerConfig
+from salt.data.opening import Opening
+from salt.data.parameters import Parameters
+from salt.data.recipe import NonFinite, Recipe
+from salt.data.recipes import Options, joined_labels, make_recipe
+from salt.data.splits import Split
+from salt.data.staging import Staging
+from salt.data.transforms import Transform
+from salt.data.workers import speak_of_workers
+from salt.types import PARAMETERS, Schema
 
-info = rank_zero_only(logging.getLogger(__name__).info)
-warn = rank_zero_only(logging.getLogger(__name__).warning)
+STAGES: dict[Stage, str] = {"train": "fit", "val": "validate", "test": "test"}
+"""Lightning's names."""
+
+Files = str | list[str] | None
+"""A path, a glob, a URL, or a list of these."""
 
 
 class SaltDataModule(lightning.LightningDataModule):
     """Training, validation and test jets of HDF5 files.
 
-    Each file is read once, whole, into memory, where the constituents of a jet need no padding; each epoch of training
-    is an exact shuffle of all jets. Validation and test keep the order of the file.
+    The files are converted once to a store, where the constituents of a jet need no padding and from where any jet can
+    be taken; each epoch of training is an exact shuffle of all jets, as long as memory can hold them. Validation and
+    test keep the order of the file; for a test the files are read as they are.
 
     Parameters
     ----------
-    train_file : str | None
-        Jets to train with; None where there is no training.
-    val_file : str | None
-        Jets to validate with after each epoch; None with `trainer.limit_val_batches: 0` only.
-    test_file : str | None
-        Jets to test with; they need no labels.
     variables : dict[str, list[str]]
-        Stream -> names of its input variables, in column order.
+        Stream -> names of its input variables, in column order. The streams `global` and `parameters` are read from the
+        dataset of the global object.
+    train_file : Files
+        Jets to train with: a path, a glob, a URL (s3://bucket/x_*.h5), or a list; None where there is no training.
+    val_file : Files
+        Jets to validate with after each epoch; None with `trainer.limit_val_batches: 0` only.
+    test_file : Files
+        Jets to test with; they need no labels.
     global_object : str
         The stream with one row a jet (event, ...).
     input_map : dict[str, str] | None
@@ -50,19 +64,72 @@ class SaltDataModule(lightning.LightningDataModule):
     batch_size : int
         Jets of a batch, for each device.
     num_workers : int
-        0: batches are gathered by one thread. Any other number does the same, and says so.
+        0: batches are gathered by one thread, which is enough as long as training does not wait for it. Otherwise the
+        number of processes that gather them.
     num_train, num_val, num_test : int
         How many jets of each file to use, from the first on; -1 for all.
     labels : dict[str, list[str]] | None
         Stream -> labels that the losses need. Filled in from the model; None for no labels.
+    shuffle : Literal["auto", "exact", "window", "batch", "none"]
+        How training jets are shuffled. exact: a new permutation of all jets in each epoch. window: exact among jets
+        that are read together in some hundred randomly chosen blocks; for stores larger than memory. batch: batches are
+        always the same neighbours of the file, in another order each epoch. none: the order of the file. auto: exact
+        where the store fits in half of the memory that is free, else window; a line says which.
+    batched_read : bool | None
+        The old word for it: True is batch, False is exact; None leaves it to `shuffle`.
+    store : bool
+        Convert the files to a store. False streams the files themselves in each epoch.
+    store_dir : str | Path | None
+        Where stores go; None: beside the file if possible, else $SALT_STORE, else the system's folder for temporary
+        files.
+    window_jets : int | None
+        Jets of a window of `shuffle: window`; None takes an eighth of the free memory for each of the two.
+    device : str
+        cpu, or cuda: the store's columns stay on the GPU where they fit, and batches are gathered there.
+    sampling : dict[str, Any] | None
+        Which jets to train with, and in which proportions, see `salt.data.sampling`; None for all as they are.
+    fold : dict[str, Any] | None
+        `{variable: jetFoldHash, k: 4, use: 0}`: leave out a fold in training, see `salt.data.folds`; None for no folds.
+    num_inputs : dict[str, int] | None
+        Stream -> only the first so many constituents; None for all.
+    selections : dict[str, list[str]] | None
+        Stream -> cuts that its constituents have to pass, like `d0 < 3.5`; None for no cuts.
+    parameters : dict[str, dict] | None
+        Values of the stream `parameters`, see `salt.data.parameters`; None where the network has no parameters.
     non_finite_to_num : bool
         Replace input values that are NaN or infinite by 0, rather than raise.
     ignore_finite_checks : bool
         Keep input values that are NaN or infinite, rather than raise.
+    recover_malformed : bool
+        Ignore labels of the truth origin that are malformed: they become -1.
+    labeller_config : LabellerConfig | None
+        Make the jets' classes from their truth, see `salt.data.labeller`; None takes the file's label.
+    multi_target : list[dict[str, Any]] | None
+        Targets that come from one field for some jets, from another for others; None for none.
+    new_variables : dict[str, dict[str, str]] | None
+        Stream -> name -> expression of its fields, and of `jets.<field>`: computed once, when the store is built.
+    transforms : list[Transform] | None
+        What is done to the inputs of training jets, new in each epoch; None for nothing.
+    mf_config : MaskformerConfig | None
+        Objects that are to be found among the constituents; None where there are none.
+    edge_constructors : list[dict[str, Any]] | None
+        Features of pairs of constituents, for the model; None for none.
+    move_files_temp : str | Path | None
+        Folder to copy the store (or, without a store, the files) to before training; None copies nothing.
+    pin_memory : bool
+        Put batches into page-locked memory where a GPU trains.
     persistent_workers : bool
-        Accepted from older files; the thread needs no such choice.
+        Keep the processes of `num_workers` from epoch to epoch.
     prefetch_factor : int
-        Batches that are gathered ahead.
+        Batches that are gathered ahead, by each process if there are some.
+    multiprocessing_context : str | None
+        How processes are started: fork, spawn or forkserver; None for the system's own way.
+    train_vds_path, val_vds_path, test_vds_path : str | None
+        Accepted from older files: files of a glob are read one after the other, without a virtual dataset.
+    test_suff : str | None
+        Added to the name of the evaluation file; None for nothing.
+    config_s3 : dict[str, Any] | None
+        Options of the S3 file system (key, secret, endpoint_url, ...); None takes the environment's.
     seed : int | None
         What the shuffle of each epoch depends on, beside the epoch's number; None takes that of `seed_everything`.
     """
@@ -70,9 +137,9 @@ class SaltDataModule(lightning.LightningDataModule):
     def __init__(
         self,
         variables: dict[str, list[str]],
-        train_file: str | None = None,
-        val_file: str | None = None,
-        test_file: str | None = None,
+        train_file: Files = None,
+        val_file: Files = None,
+        test_file: Files = None,
         global_object: str = "jets",
         input_map: dict[str, str] | None = None,
         norm_dict: str | Path | None = None,
@@ -83,37 +150,92 @@ class SaltDataModule(lightning.LightningDataModule):
         num_val: int = -1,
         num_test: int = -1,
         labels: dict[str, list[str]] | None = None,
+        shuffle: Shuffle = "auto",
+        batched_read: bool | None = None,
+        store: bool = True,
+        store_dir: str | Path | None = None,
+        window_jets: int | None = None,
+        device: Literal["cpu", "cuda"] = "cpu",
+        sampling: dict[str, Any] | None = None,
+        fold: dict[str, Any] | None = None,
+        num_inputs: dict[str, int] | None = None,
+        selections: dict[str, list[str] | None] | None = None,
+        parameters: dict[str, dict[str, Any]] | None = None,
         non_finite_to_num: bool = False,
         ignore_finite_checks: bool = False,
+        recover_malformed: bool = False,
+        labeller_config: LabellerConfig | None = None,
+        multi_target: list[dict[str, Any]] | None = None,
+        new_variables: dict[str, dict[str, str]] | None = None,
+        transforms: list[Transform] | None = None,
+        mf_config: MaskformerConfig | None = None,
+        edge_constructors: list[dict[str, Any]] | None = None,
+        move_files_temp: str | Path | None = None,
+        pin_memory: bool = True,
         persistent_workers: bool = True,
         prefetch_factor: int = 2,
+        multiprocessing_context: str | None = None,
+        train_vds_path: str | None = None,
+        val_vds_path: str | None = None,
+        test_vds_path: str | None = None,
+        test_suff: str | None = None,
+        config_s3: dict[str, Any] | None = None,
         seed: int | None = None,
     ) -> None:
         super().__init__()
         self.schema = Schema(variables, global_object, input_map or {})
-        self.train_file, self.val_file, self.test_file = train_file, val_file, test_file
-        self.num_train, self.num_val, self.num_test = num_train, num_val, num_test
+        self.files = {"train": train_file, "val": val_file, "test": test_file}
+        self.numbers = {"train": num_train, "val": num_val, "test": num_test}
         self.norm_dict, self.class_dict = norm_dict, class_dict
-        self.batch_size = batch_size
-        self.num_workers = num_workers
-        self.labels = labels or {}
-        self.non_finite: NonFinite = "zero" if non_finite_to_num else "keep" if ignore_finite_checks else "raise"
-        self.prefetch_factor = prefetch_factor
+        of_objects = mf_config.required_labels() if mf_config else {}
+        self.labels = joined_labels(labels or {}, of_objects)
+        self.shuffle: Shuffle = shuffle if batched_read is None else "batch" if batched_read else "exact"
         self.seed = seed
-        self._stores: dict[str, Store] = {}
+        self.test_suff = test_suff
+        non_finite: NonFinite = "zero" if non_finite_to_num else "keep" if ignore_finite_checks else "raise"
+        self.options = Options(
+            num_inputs=num_inputs or {},
+            selections=selections or {},
+            recover_malformed=recover_malformed,
+            labeller_config=labeller_config,
+            multi_target=multi_target or [],
+            new_variables=new_variables or {},
+            mf_config=mf_config,
+            non_finite=non_finite,
+        )
+        self.choice = Choice(sampling, fold)
+        self.transforms = transforms or []
+        self.parameters = Parameters(parameters, variables.get(PARAMETERS)) if parameters else None
+        self._opening = Opening(store, store_dir, Staging(move_files_temp) if move_files_temp else None)
+        self._loading = Loading(
+            batch_size,
+            num_workers=num_workers,
+            prefetch=prefetch_factor,
+            pin_memory=pin_memory,
+            persistent_workers=persistent_workers,
+            context=multiprocessing_context,
+            window_jets=window_jets,
+            device=device,
+        )
+        self._splits: dict[Stage, Split] = {}
         self._shuffle_seed: int | None = None
 
+    def recipe(self, name: Stage) -> Recipe:
+        """What is read of the jets of train, val or test: tests need no labels."""
+        options = replace(self.options, columns=self.choice.columns(name))
+        if name != "test":
+            return make_recipe(self.schema, self.labels, options)
+        variables = {s: names for s, names in self.schema.variables.items() if s != PARAMETERS}  # the config has them
+        return make_recipe(replace(self.schema, variables=variables), {}, options)
+
     def setup(self, stage: str) -> None:
-        """Read the files of a stage: fit, validate, test or predict."""
-        if self.num_workers > 0:
-            warn("data.num_workers is %d: one prefetch thread serves all batches for now", self.num_workers)
+        """Open the files of a stage: fit, validate, test or predict."""
+        speak_of_workers(self._loading.num_workers)
         self._settle_seed()
         if stage == "fit":
             self._setup_fit()
-        elif stage == "validate":
-            self._read("val", self.val_file, self.num_val, self.labels)
-        else:  # testing needs no labels: files without truth can be tested too
-            self._read("test", self.test_file, self.num_test, {})
+        else:
+            self._open("val" if stage == "validate" else "test")
 
     def _settle_seed(self) -> None:
         """Choose the seed of the shuffle, the same on all ranks; one from a checkpoint stays."""
@@ -124,57 +246,59 @@ class SaltDataModule(lightning.LightningDataModule):
             self._shuffle_seed = self.trainer.strategy.broadcast(seed) if self.trainer else seed
 
     def _setup_fit(self) -> None:
-        validates = self.trainer.limit_val_batches != 0 if self.trainer else self.val_file is not None
-        if validates and self.val_file is None:  # said before a long time of reading
+        validates = self.trainer.limit_val_batches != 0 if self.trainer else self.files["val"] is not None
+        if validates and self.files["val"] is None:  # said before a long time of reading
             raise ValueError("data.val_file is not set: set it, or trainer.limit_val_batches: 0 for no validation")
-        if not validates:
-            self._read("train", self.train_file, self.num_train, self.labels)
-        elif self.train_file == self.val_file:
-            numbers = (self.num_train, self.num_val)
-            num_jets = -1 if -1 in numbers else max(numbers)
-            self._read("train", self.train_file, num_jets, self.labels)
-            self._stores["val"] = self._stores["train"]
-        else:
-            self._read("train", self.train_file, self.num_train, self.labels)
-            self._read("val", self.val_file, self.num_val, self.labels)
+        self._open("train")
+        if validates:
+            self._open("val")
 
-    def _read(self, name: str, file: str | None, num_jets: int, labels: Mapping[str, Sequence[str]]) -> None:
-        """Read the store of that name, unless it is there."""
-        if name in self._stores:
+    def _open(self, name: Stage) -> None:
+        """Open the jets of train, val or test, unless they are open."""
+        if name in self._splits:
             return
+        file = self.files[name]
         if file is None:
             raise ValueError(f"data.{name}_file is not set: set it in the config, or with --data.{name}_file FILE")
-        start = time.perf_counter()
-        keys = {"key": f"data.{name}_file", "num_key": f"data.num_{name}"}
-        store = Store.read(file, self.schema, labels, num_jets, self.non_finite, **keys)
-        self._stores[name] = store
-        constituents = "".join(f", {number} {stream}" for stream, number in store.num_constituents.items())
-        size, seconds = store.num_bytes / 1e6, time.perf_counter() - start
-        info("read %s: %d jets%s, %.1f MB in memory, %.1f s", file, store.num_jets, constituents, size, seconds)
+        labels = {} if name == "test" else self.labels
+        shared = [self.numbers[other] for other in ("train", "val") if name != "test" and self.files[other] == file]
+        built = -1 if -1 in shared else max(shared, default=0)
+        self._splits[name] = self._opening.open(file, self.recipe(name), self.numbers[name], labels, name, built)
 
     @property
     def num_test_jets(self) -> int:
         """Number of jets that are tested; known after setup."""
-        return self._store("test").num_jets
+        return self.split("test").num_jets
 
-    def _store(self, name: str) -> Store:
-        if name not in self._stores:
+    def split(self, name: Stage) -> Split:
+        """The jets of train, val or test; known after setup."""
+        if name not in self._splits:
             stage = "test" if name == "test" else "fit"
-            raise ValueError(f"no {name} jets have been read: call setup({stage!r}) first")
-        return self._stores[name]
+            raise ValueError(f"no {name} jets have been opened: call setup({stage!r}) first")
+        return self._splits[name]
 
-    def _loader(self, name: str, num_jets: int, shuffle: bool = False) -> Loader:
-        store = self._store(name)
-        assert self._shuffle_seed is not None  # set with the stores
-        order = EpochOrder(
-            num_jets=store.num_jets if num_jets == -1 else min(num_jets, store.num_jets),
-            batch_size=self.batch_size,
-            seed=self._shuffle_seed,
-            shuffle=shuffle,
-            rank=self.trainer.global_rank if self.trainer else 0,
-            num_ranks=self.trainer.world_size if self.trainer else 1,
+    def _loader(self, name: Stage, shuffle: Shuffle) -> Loader:
+        split = self.split(name)
+        assert self._shuffle_seed is not None  # set when the jets were opened
+        chosen = self.choice.jets(split, self.schema.global_object, name, self._shuffle_seed)
+        transforms = self.transforms if name == "train" else []
+        augmentation = Augmentation(
+            self.schema.variables,
+            transforms,
+            self.parameters,
+            STAGES[name],
+            self._shuffle_seed,
+            self.options.mf_config,
         )
-        return Loader(store, order, self._epoch(), self.prefetch_factor)
+        ranks = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        loading = replace(
+            self._loading,
+            seed=self._shuffle_seed,
+            rank=ranks[0],
+            num_ranks=ranks[1],
+            pin_memory=self._loading.pin_memory and torch.cuda.is_available(),
+        )
+        return loading.loader(split, shuffle, chosen, augmentation, self._epoch())
 
     def _epoch(self) -> Callable[[], int]:
         """Where a loader learns the number of its epoch: the trainer, or a count of its own iterations."""
@@ -183,19 +307,30 @@ class SaltDataModule(lightning.LightningDataModule):
 
     def train_dataloader(self) -> Loader:
         """Training jets, in another order each epoch."""
-        return self._loader("train", self.num_train, shuffle=True)
+        return self._loader("train", self.shuffle)
 
     def val_dataloader(self) -> Loader:
         """Validation jets, in the order of the file."""
-        return self._loader("val", self.num_val)
+        return self._loader("val", "none")
 
     def test_dataloader(self) -> Loader:
         """Test jets, in the order of the file."""
-        return self._loader("test", self.num_test)
+        return self._loader("test", "none")
 
     def predict_dataloader(self) -> Loader:
         """Test jets, in the order of the file."""
         return self.test_dataloader()
+
+    def teardown(self, stage: str) -> None:
+        """Close the files of a stage, and remove copies that nobody else uses."""
+        for split in self._splits.values():
+            split.close()
+        self._splits.clear()
+        self._opening.close()
+
+    def on_exception(self, exception: BaseException) -> None:
+        """Remove copies also where training fails."""
+        self.teardown("fit")
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint keeps: the seed of the shuffle, so that a resumed run goes on with the same orders."""

@@ -14,7 +14,8 @@ from typing import NamedTuple
 import h5py
 import numpy as np
 
-from salt.data import h5
+from salt.data.reader import Reader
+from salt.data.tables import Table
 from salt.ragged import Segments
 
 CHUNK_BYTES = 2**20
@@ -37,21 +38,22 @@ class EvaluationFile:
     ----------
     path : Path
         The file to write; one that is there is replaced.
-    source : h5py.File
-        The open file that was tested.
+    reader : Reader
+        Reads what was tested.
     """
 
-    def __init__(self, path: Path, source: h5py.File) -> None:
+    def __init__(self, path: Path, reader: Reader) -> None:
         self.path = path
-        self.source = source
+        self.reader = reader
         self.num_jets = 0
+        self._done: dict[str, int] = {}  # dataset -> the last jet that was written
         self._unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         self._file = h5py.File(self._unfinished, "w", rdcc_nbytes=CACHE_BYTES)
         self._file.attrs["writer_version"] = f"salt {version('salt-hep')}"
 
     def write(
         self,
-        name: str,
+        stream: str,
         fields: Sequence[str],
         columns: Mapping[str, Column],
         index: np.ndarray,
@@ -62,49 +64,55 @@ class EvaluationFile:
 
         Parameters
         ----------
-        name : str
-            Name of the dataset, here and in the source.
+        stream : str
+            Whose dataset it is.
         fields : Sequence[str]
             Fields of the source to copy.
         columns : Mapping[str, Column]
             Name -> predictions, in the order of the batch.
         index : np.ndarray
-            (n,) places in the source of the batch's jets: the next n, in any order.
+            (n,) numbers of the batch's jets, all beyond those that are written, in any order.
         segments : Segments | None
             Where each jet's constituents lie; None for a dataset of jets.
         mask : bool
             Add the field `mask`: True where a slot holds no constituent.
         """
-        first = int(index.min())
-        source = self.source[name]
-        records = source[first : first + len(index)]
-        dtype = [(field, source.dtype[field]) for field in fields]
+        reader = self.reader.streams[stream]
+        first, last = int(index.min()), int(index.max())
+        jets = np.sort(index) - first
+        records = reader.table.read(first, last - first + 1)[jets]
+        dtype = [(field, records.dtype[field]) for field in fields]
         dtype += [(column, values.dtype) for column, (values, _) in columns.items()]
         dtype += [("mask", np.dtype(bool))] if mask else []
         rows = np.empty(records.shape, dtype)
         for field in fields:
             rows[field] = records[field]
-        places = self._places(name, index - first, records, segments)
+        order = np.searchsorted(jets, index - first)
+        kept = reader.kept(records, self.reader.jets.read(first, last - first + 1)[jets]) if segments else None
+        places = self._places(stream, order, kept, segments)
         for column, (values, padding) in columns.items():
             rows[column] = padding if segments is not None else 0
             rows[column][places] = values
         if mask:
-            rows["mask"] = ~h5.is_valid(records)
-        self._append(name, rows, first)
+            rows["mask"] = True
+            if kept is not None:
+                rows["mask"][:, : kept.shape[1]] = ~kept
+        self._append(reader.table, rows, first, last)
 
     def _places(
-        self, name: str, order: np.ndarray, records: np.ndarray, segments: Segments | None
+        self, stream: str, order: np.ndarray, kept: np.ndarray | None, segments: Segments | None
     ) -> tuple[np.ndarray, ...]:
         """Index into the records of each row of the batch: (jets,), or (jets, slots)."""
-        if segments is None:
+        if kept is None or segments is None:
             return (order,)
-        jets, slots = np.nonzero(h5.is_valid(records)[order])  # jet by jet, as the batch has them
+        jets, slots = np.nonzero(kept[order])  # jet by jet, as the batch has them
         if not np.array_equal(np.bincount(jets, minlength=len(order)), segments.lengths.cpu().numpy()):
-            raise ValueError(f"the constituents of {name!r} in {self.source.filename} are not those that were tested")
+            raise ValueError(f"the constituents of {stream!r} are not those that were tested")
         return order[jets], slots
 
-    def _append(self, name: str, rows: np.ndarray, first: int) -> None:
-        """Write rows (n,) or (n, L) at the end of the dataset."""
+    def _append(self, table: Table, rows: np.ndarray, first: int, last: int) -> None:
+        """Write rows (n,) or (n, L), of jets between these two, at the end of the dataset."""
+        name = table.name
         if name not in self._file:
             jet_bytes = rows.dtype.itemsize * int(np.prod(rows.shape[1:]))
             chunk = min(max(CHUNK_BYTES // max(jet_bytes, 1), 1), len(rows))
@@ -118,11 +126,13 @@ class EvaluationFile:
                 compression_opts=1,
                 shuffle=True,
             )
-            dataset.attrs.update(self.source[name].attrs)
+            dataset.attrs.update(table.attrs)
+            self._done[name] = -1
         dataset = self._file[name]
         done = len(dataset)
-        if first != done:
-            raise ValueError(f"jet {first} of {self.source.filename} was tested after {done} jets; test in file order")
+        if first <= self._done[name]:
+            raise ValueError(f"{table.place(first)} was tested after jet {self._done[name]}; test in file order")
+        self._done[name] = last
         dataset.resize(done + len(rows), axis=0)
         dataset[done:] = rows
         self.num_jets = len(dataset)

@@ -1,17 +1,22 @@
-"""Loader: the batches of an epoch, gathered ahead by one thread."""
+"""Loader: the batches of an epoch, gathered ahead by one thread, or by processes where they are asked for."""
 
 from __future__ import annotations
 
+import os
 import queue
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 
-from salt.data.order import EpochOrder
-from salt.data.store import Store
+from salt.data.death import die_with_parent
+from salt.data.feeds import Feed, StoreFeed
 from salt.types import Batch
 
 
@@ -21,32 +26,104 @@ class Failure(NamedTuple):
     error: BaseException | None
 
 
+class WaitMeter:
+    """How long who asks for batches has waited for them, of all the time between the first batch and the last."""
+
+    def __init__(self) -> None:
+        self.waited = 0.0
+        self.batches = 0
+        self._began: float | None = None
+        self._last = 0.0
+
+    def next_of(self, batches: Iterator[Batch]) -> Batch:
+        """The next batch, the time for which is counted; that for the first is the start of the epoch, not waiting."""
+        asked = time.perf_counter()
+        batch = next(batches)
+        self._last = time.perf_counter()
+        if self._began is None:
+            self._began = self._last
+        else:
+            self.waited += self._last - asked
+        self.batches += 1
+        return batch
+
+    @property
+    def seconds(self) -> float:
+        """Between the first batch and the last."""
+        return 0.0 if self._began is None else self._last - self._began
+
+    @property
+    def share(self) -> float:
+        """Part of that time spent waiting, 0 to 1."""
+        return self.waited / self.seconds if self.seconds > 0 else 0.0
+
+
 class Loader:
     """Batches of jets, epoch after epoch.
 
     Parameters
     ----------
-    store : Store
-        Where the jets are.
-    order : EpochOrder
-        Which of them make each batch.
+    feed : Feed
+        Where the batches come from.
     epoch : Callable[[], int]
         Number of the epoch, asked at the start of each iteration.
     prefetch : int
-        Batches that are gathered ahead.
+        Batches that are gathered ahead; with processes, by each.
+    pin_memory : bool
+        Put batches into page-locked memory, from where they go to a GPU faster.
     """
 
-    def __init__(self, store: Store, order: EpochOrder, epoch: Callable[[], int], prefetch: int = 2) -> None:
-        self.store = store
-        self.order = order
+    def __init__(self, feed: Feed, epoch: Callable[[], int], prefetch: int = 2, pin_memory: bool = False) -> None:
+        self.feed = feed
         self.epoch = epoch
         self.prefetch = max(prefetch, 1)
+        self.pin_memory = pin_memory
+        self.meter = WaitMeter()
+        self._start_step = 0
 
     def __len__(self) -> int:
-        return len(self.order)
+        return len(self.feed)
+
+    def start_at(self, step: int) -> None:
+        """Begin the next iteration, and that alone, at this step of its epoch."""
+        self._start_step = step
 
     def __iter__(self) -> Iterator[Batch]:
-        return Prefetch(self.store.gather, self.order.batches(self.epoch()), self.prefetch)
+        start_step, self._start_step = self._start_step, 0
+        self.meter = WaitMeter()
+        return self._metered(self.epoch(), start_step)
+
+    def _metered(self, epoch: int, start_step: int) -> Metered:
+        """The batches of an epoch, some of them gathered before they are asked for."""
+        batches = self.feed.batches(epoch, start_step)
+        ahead = Prefetch(map(Batch.pin_memory, batches) if self.pin_memory else batches, self.prefetch)
+        return Metered(ahead, self.meter, ahead.close)
+
+
+class Metered(Iterator[Batch]):
+    """Batches, for which the waiting is measured.
+
+    Parameters
+    ----------
+    batches : Iterator[Batch]
+        The batches.
+    meter : WaitMeter
+        What measures.
+    close : Callable[[], None]
+        Ends what gathers them.
+    """
+
+    def __init__(self, batches: Iterator[Batch], meter: WaitMeter, close: Callable[[], None]) -> None:
+        self._batches = batches
+        self._meter = meter
+        self._close = close
+
+    def __next__(self) -> Batch:
+        return self._meter.next_of(self._batches)
+
+    def close(self) -> None:
+        """There are no more batches: end what gathers them."""
+        self._close()
 
 
 class Prefetch(Iterator[Batch]):
@@ -54,21 +131,17 @@ class Prefetch(Iterator[Batch]):
 
     Parameters
     ----------
-    gather : Callable[[Tensor], Batch]
-        Makes a batch of the jets' numbers.
-    indices : Iterator[Tensor]
-        The jets' numbers of each batch.
+    batches : Iterator[Batch]
+        What gathers them; it runs in the thread.
     size : int
         Batches that may wait, gathered.
     """
 
-    def __init__(self, gather: Callable[[Tensor], Batch], indices: Iterator[Tensor], size: int) -> None:
+    def __init__(self, batches: Iterator[Batch], size: int) -> None:
         self._ready: queue.Queue[Batch | Failure] = queue.Queue(size)
         stop = threading.Event()
         # The thread must not hold this object, or it would never be collected.
-        thread = threading.Thread(
-            target=_work, args=(gather, indices, self._ready, stop), name="salt-prefetch", daemon=True
-        )
+        thread = threading.Thread(target=_work, args=(batches, self._ready, stop), name="salt-prefetch", daemon=True)
         self._close = weakref.finalize(self, _end, thread, self._ready, stop)
         thread.start()
 
@@ -86,19 +159,14 @@ class Prefetch(Iterator[Batch]):
         self._close()
 
 
-def _work(
-    gather: Callable[[Tensor], Batch],
-    indices: Iterator[Tensor],
-    ready: queue.Queue[Batch | Failure],
-    stop: threading.Event,
-) -> None:
+def _work(batches: Iterator[Batch], ready: queue.Queue[Batch | Failure], stop: threading.Event) -> None:
     """Gather batches until there are no more, or until told to stop."""
     error: BaseException | None = None
     try:
-        for index in indices:
+        for batch in batches:
             if stop.is_set():
                 return
-            ready.put(gather(index))
+            ready.put(batch)
     except BaseException as caught:  # raised again where batches are asked for
         error = caught
     ready.put(Failure(error))
@@ -113,3 +181,109 @@ def _end(thread: threading.Thread, ready: queue.Queue[Batch | Failure], stop: th
         if thread is threading.current_thread():  # the garbage collector may call from anywhere
             return
         thread.join(timeout=0.01)
+
+
+class Work(NamedTuple):
+    """What a process is to gather: the positions (B,) of a batch, in an epoch."""
+
+    positions: Tensor
+    epoch: int
+
+
+class Batches(Dataset[Batch]):
+    """What the processes have in common: each gathers the batch that it is told to.
+
+    Parameters
+    ----------
+    feed : StoreFeed
+        Where the jets are; processes share the memory of a mapped store.
+    """
+
+    def __init__(self, feed: StoreFeed) -> None:
+        self.feed = feed
+
+    def __getitem__(self, work: Work) -> Batch:
+        return self.feed.batch(work.positions, work.epoch)
+
+
+class Steps:
+    """What the processes are told to gather, one epoch after the other.
+
+    Parameters
+    ----------
+    feed : StoreFeed
+        Whose order is followed.
+    """
+
+    def __init__(self, feed: StoreFeed) -> None:
+        self.feed = feed
+        self.epoch = 0
+        self.start_step = 0
+
+    def __len__(self) -> int:
+        return len(self.feed)
+
+    def __iter__(self) -> Iterator[Work]:
+        epoch = self.epoch
+        for positions in self.feed.order.batches(epoch, self.start_step):
+            yield Work(positions, epoch)
+
+
+class WorkerLoader(Loader):
+    """Batches gathered by processes, which end with this one, however it ends.
+
+    Parameters
+    ----------
+    feed, epoch, prefetch, pin_memory
+        As those of `Loader`.
+    num_workers : int
+        How many processes.
+    persistent : bool
+        Keep them from epoch to epoch.
+    context : str | None
+        How they are started: fork, spawn or forkserver; None for the system's own way.
+    """
+
+    def __init__(
+        self,
+        feed: StoreFeed,
+        epoch: Callable[[], int],
+        prefetch: int,
+        pin_memory: bool,
+        num_workers: int,
+        persistent: bool = True,
+        context: str | None = None,
+    ) -> None:
+        super().__init__(feed, epoch, prefetch, pin_memory)
+        self.num_workers = num_workers
+        self._steps = Steps(feed)
+        self._processes: DataLoader[Batch] = DataLoader(
+            Batches(feed),
+            batch_size=None,
+            sampler=self._steps,
+            num_workers=num_workers,
+            collate_fn=_same,  # type: ignore[arg-type]
+            pin_memory=pin_memory,
+            prefetch_factor=self.prefetch,
+            persistent_workers=persistent,
+            multiprocessing_context=context,
+            worker_init_fn=partial(_start, parent=os.getpid()),
+        )
+
+    def _metered(self, epoch: int, start_step: int) -> Metered:
+        self._steps.epoch, self._steps.start_step = epoch, start_step
+        return Metered(iter(self._processes), self.meter, _nothing)
+
+
+def _nothing() -> None:
+    """The processes end with their DataLoader."""
+
+
+def _same(batch: Batch) -> Batch:
+    return batch
+
+
+def _start(worker: int, parent: int) -> None:
+    """First thing in a process."""
+    die_with_parent(parent)
+    torch.set_num_threads(1)

@@ -1,25 +1,20 @@
-"""Store: the jets of one file in memory, constituents packed, gathered by any index.
+"""Store: jets in memory, or mapped from disk, that any index vector gathers.
 
 Shapes: N jets of the store, B jets of a batch.
 """
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
-import h5py
+import numpy as np
 import torch
-from lightning.pytorch.utilities.rank_zero import rank_zero_only
+from numpy.typing import NDArray
 from torch import Tensor
 
-from salt.data import h5
 from salt.data.columns import Columns
-from salt.data.reader import NonFinite, Reader
-from salt.types import Batch, Schema
-
-warn = rank_zero_only(logging.getLogger(__name__).warning)
+from salt.ragged import Ragged
+from salt.types import Batch
 
 
 class Store:
@@ -27,16 +22,30 @@ class Store:
 
     Parameters
     ----------
-    inputs : Mapping[str, Columns]
-        Stream -> its columns, of the streams that are inputs.
-    extra : Mapping[str, Columns]
-        Stream -> its columns, of streams of which only labels are asked.
+    columns : Mapping[str, Columns]
+        Stream -> its columns.
+    inputs : Sequence[str]
+        The streams that are inputs.
+    labels : Mapping[str, Sequence[str]]
+        Stream -> the labels that a batch has.
+    numbers : NDArray | None
+        (N,) the jets' numbers in the sample, rising; None where the store holds the first jets of the sample.
     """
 
-    def __init__(self, inputs: Mapping[str, Columns], extra: Mapping[str, Columns]) -> None:
-        self.inputs = dict(inputs)
-        self.columns = {**inputs, **extra}
+    def __init__(
+        self,
+        columns: Mapping[str, Columns],
+        inputs: Sequence[str],
+        labels: Mapping[str, Sequence[str]],
+        numbers: NDArray | None = None,
+    ) -> None:
+        self.columns = dict(columns)
+        self.inputs = list(inputs)
+        self.labels = {stream: list(dict.fromkeys(names)) for stream, names in labels.items() if names}
+        self.numbers = numbers
         self.num_jets = next(iter(self.columns.values())).num_jets
+        # of streams that are neither inputs nor have labels nothing is gathered
+        self._gathered = [stream for stream in self.columns if stream in self.inputs or stream in self.labels]
 
     def __len__(self) -> int:
         return self.num_jets
@@ -52,83 +61,35 @@ class Store:
         counts = {stream: columns.num_constituents for stream, columns in self.columns.items()}
         return {stream: count for stream, count in counts.items() if count}
 
-    @classmethod
-    def read(
-        cls,
-        file: str | Path,
-        schema: Schema,
-        labels: Mapping[str, Sequence[str]],
-        num_jets: int = -1,
-        non_finite: NonFinite = "raise",
-        key: str = "data.train_file",
-        num_key: str = "data.num_train",
-    ) -> Store:
-        """Read a file, in whole records.
+    def has(self, jets: NDArray) -> NDArray[np.bool_]:
+        """(B,) bool: which of these jets (B,) of the sample are in the store."""
+        if self.numbers is None:
+            return jets < self.num_jets
+        places = np.searchsorted(self.numbers, jets)
+        return self.numbers[np.minimum(places, self.num_jets - 1)] == jets
 
-        Parameters
-        ----------
-        file : str | Path
-            HDF5 file with one structured dataset a stream.
-        schema : Schema
-            Which variables to read.
-        labels : Mapping[str, Sequence[str]]
-            Stream -> labels to read; empty for none.
-        num_jets : int
-            How many jets to read, from the first on; -1 for all.
-        non_finite : NonFinite
-            What to do about input values that are NaN or infinite.
-        key, num_key : str
-            YAML keys of `file` and `num_jets`, for messages.
-        """
-        streams = dict.fromkeys([*schema.variables, *(stream for stream, names in labels.items() if names)])
-        if not streams:
-            raise ValueError("nothing to read: name the input variables of each stream in data.variables")
-        with h5.open_file(file, key) as source:
-            datasets = {s: h5.find_dataset(source, schema.dataset(s), f"data.variables.{s}") for s in streams}
-            count = _count_jets(datasets, schema, num_jets, num_key)
-            readers = {
-                stream: Reader(dataset, stream, schema.variables.get(stream, ()), labels.get(stream, ()), non_finite)
-                for stream, dataset in datasets.items()
-            }
-            columns = {stream: reader.read(count) for stream, reader in readers.items()}
-        inputs = {stream: columns.pop(stream) for stream in schema.variables}
-        return cls(inputs, columns)
-
-    def gather(self, index: Tensor) -> Batch:
+    def gather(self, index: Tensor | NDArray) -> Batch:
         """Jets of these numbers, sorted by their number of constituents, so that equal lengths are neighbours.
 
         Parameters
         ----------
-        index : Tensor
-            (B,) int64 numbers of jets in the file; the same jets in the batch's order are its `index`.
+        index : Tensor | NDArray
+            (B,) int64 numbers of jets in the sample; the same jets in the batch's order are its `index`.
         """
-        lengths = torch.zeros_like(index)
-        for columns in self.columns.values():
-            lengths += columns.lengths(index)
-        index = index[torch.argsort(lengths, stable=True)]
-        gathered = {stream: columns.gather(index) for stream, columns in self.columns.items()}
+        numbers = np.asarray(index)
+        jets = numbers if self.numbers is None else np.searchsorted(self.numbers, numbers)
+        lengths = np.zeros(len(jets), np.int64)
+        for stream in self._gathered:
+            lengths += self.columns[stream].lengths(jets)
+        order = lengths.astype(np.int16 if lengths.max(initial=0) < 2**15 else np.int64).argsort(kind="stable")
+        jets = jets[order]
+        gathered = {stream: self._gather(stream, jets) for stream in self._gathered}
         return Batch(
             inputs={stream: gathered[stream][0] for stream in self.inputs},
-            labels={stream: labels for stream, (_, labels) in gathered.items() if labels},
-            index=index,
+            labels={stream: gathered[stream][1] for stream in self.labels},
+            index=torch.from_numpy(numbers[order]),
         )
 
-
-def _count_jets(datasets: dict[str, h5py.Dataset], schema: Schema, num_jets: int, num_key: str) -> int:
-    """How many jets to read of datasets that must agree on how many there are."""
-    file = next(iter(datasets.values())).file.filename
-    there = {dataset.name.strip("/"): dataset.shape[0] for dataset in datasets.values()}
-    if len(set(there.values())) > 1:
-        raise ValueError(f"datasets of {file} differ in their number of jets: {there}; make the file again")
-    jets = datasets.get(schema.global_object)
-    if jets is not None and jets.ndim != 1:
-        raise ValueError(
-            f"dataset {jets.name.strip('/')!r} of {file} has the shape {jets.shape}, but data.global_object: "
-            f"{schema.global_object} must have one row a jet; set data.global_object to the stream that has"
-        )
-    total = next(iter(there.values()))
-    if num_jets < -1 or num_jets == 0 or total == 0:
-        raise ValueError(f"no jets to read: {num_key} is {num_jets} and {file} has {total}; -1 reads all")
-    if num_jets > total:
-        warn("%s: %d jets asked for, %s has %d: all are used", num_key, num_jets, file, total)
-    return total if num_jets == -1 else min(num_jets, total)
+    def _gather(self, stream: str, jets: NDArray) -> tuple[Tensor | Ragged, dict[str, Tensor]]:
+        """Inputs and labels of these jets (B,) of a stream, in that order."""
+        return self.columns[stream].gather(jets, self.labels.get(stream, ()))

@@ -6,6 +6,7 @@ Shapes: B jets, "..." the tokens of a layout, D and C widths.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor, nn
@@ -47,6 +48,15 @@ class Task(nn.Module, ABC):
     def required_labels(self) -> list[str]:
         """Labels of its stream that the loader must bring for the loss."""
         return [self.label]
+
+    def check_labels(self, ranges: Mapping[str, tuple[int, int]]) -> None:
+        """Raise where the labels of the training jets cannot be learnt from.
+
+        Parameters
+        ----------
+        ranges : Mapping[str, tuple[int, int]]
+            Label of its stream -> smallest and largest value, of those that are integers.
+        """
 
     def forward(self, x: Tensor, context: Tensor | None, layout: Layout | None) -> Tensor:
         """Embedding (..., D), and its jets' (B, C) where the stream has many rows a jet, to raw numbers."""

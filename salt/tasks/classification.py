@@ -74,6 +74,16 @@ class ClassificationTask(Task):
             )
         self.class_names = list(class_names)
 
+    def check_labels(self, ranges: Mapping[str, tuple[int, int]]) -> None:
+        """Raise where a label has no class: cross-entropy would fail in the middle of an epoch."""
+        top = ranges.get(self.label, (0, 0))[1]
+        if self.label_map is None and top >= self.net.output_size:
+            raise ValueError(
+                f"label {self.label} of {self.input_name!r} has the value {top} in the training jets, but task "
+                f"{self.name!r} knows the classes 0 to {self.net.output_size - 1}: raise dense_config.output_size, "
+                "give label_map, or mend the file"
+            )
+
     def loss(self, raw: Tensor, labels: dict[str, Tensor], layout: Layout | None) -> tuple[Tensor, Tensor]:
         """Sum of weighted cross-entropies, and the sum of the weights, over what has a class."""
         target = self.classes(labels[self.label]).flatten()

@@ -31,7 +31,7 @@ def test_a_suffix_is_added_to_the_name(test_with):
 
 
 def test_a_sample_is_the_whole_name_where_it_has_not_four_parts(tmp_path):
-    path = PredictionWriter()._path(tmp_path / "a.ckpt", tmp_path / "pp_output_ttbar.h5")
+    path = PredictionWriter()._path(tmp_path / "a.ckpt", tmp_path / "pp_output_ttbar.h5", None)
     assert path == tmp_path / "a__test_pp_output_ttbar.h5"
 
 
@@ -102,7 +102,7 @@ def test_extra_vars_narrows_the_fields(test_with):
 
 
 def test_an_unknown_extra_variable_is_answered_with_the_nearest(test_with):
-    with pytest.raises(ValueError, match=r"unknown field 'ptt' .*extra_vars.jets\); nearest: pt"):
+    with pytest.raises(ValueError, match=r"unknown field 'ptt' .*extra_vars.jets; nearest: pt"):
         test_with(PredictionWriter(extra_vars={"jets": ["ptt"]}))
 
 

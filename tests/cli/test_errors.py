@@ -97,7 +97,7 @@ def test_a_missing_run_says_that_there_are_none(salt):
 def test_an_unknown_variable_is_answered_with_the_nearest(refusal):
     error = refusal(data={"variables": {"tracks": ["d00", "z0SinTheta"]}})
     assert "unknown variable 'd00' in dataset 'tracks' of " in error
-    assert "sample.h5 (data.variables.tracks); nearest: d0," in error
+    assert "sample.h5 (data.train_file), data.variables.tracks; nearest: d0," in error
     assert "mend: correct the name in data.variables.tracks" in error
 
 
@@ -110,7 +110,7 @@ def test_an_unknown_stream_is_answered_with_the_datasets(refusal):
 def test_an_unknown_label_is_answered_with_the_nearest(refusal):
     error = refusal(**task(label="flavor_label"))
     assert "unknown label 'flavor_label' in dataset 'jets' of " in error
-    assert f"({TASK}.label); nearest: flavour_label," in error
+    assert f"(data.train_file), {TASK}.label; nearest: flavour_label," in error
 
 
 def test_an_unknown_variable_of_the_validation_file_is_found_too(refusal, dataset):
@@ -326,12 +326,13 @@ def test_a_value_that_is_not_finite_is_named_with_its_jet(refusal, dataset):
 
     train = dataset(spoil)
     error = refusal("--data.train_file", train, "--data.val_file", train)
-    assert f"d0 is nan in jet 7 of dataset 'tracks' of {train}" in error
+    assert f"d0 is nan in jet 7 of {train}, dataset 'tracks'" in error
 
 
 def test_a_file_that_is_no_hdf5_says_so(refusal, tmp_path):
     (tmp_path / "text.h5").write_text("not HDF5")
-    assert "text.h5 (data.train_file) is not an HDF5 file" in refusal("--data.train_file=text.h5")
+    error = refusal("--data.train_file=text.h5")
+    assert "text.h5 (data.train_file) cannot be read: it is cut short, damaged, or not an HDF5 file" in error
 
 
 @pytest.mark.parametrize(

@@ -3,22 +3,45 @@ import threading
 import time
 from itertools import count
 
+import numpy as np
 import pytest
 import torch
 
-from salt.data.loader import Loader
-from salt.data.order import EpochOrder
-from salt.data.store import Store
+from salt.data.augment import Augmentation
+from salt.data.feeds import PartsFeed, StoreFeed
+from salt.data.loader import Loader, WaitMeter, WorkerLoader
+from salt.data.opening import Opening
+from salt.data.order import make_order
+from salt.data.recipes import Options, make_recipe
 
 
 @pytest.fixture
-def store(make_file, schema):
-    return Store.read(make_file(), schema, {})
+def split(make_file, schema, tmp_path):
+    opening = Opening(store_dir=tmp_path / "stores")
+    return opening.open(str(make_file()), make_recipe(schema, {}, Options()), -1, {}, "train")
 
 
 @pytest.fixture
-def loader(store):
-    return Loader(store, EpochOrder(len(store), 20, seed=1), count().__next__)
+def store(split):
+    return split.load()
+
+
+@pytest.fixture
+def feed_of(store):
+    def make(mode="exact", batch_size=20, seed=1, chosen=None):
+        num_jets = len(store) if chosen is None else len(chosen)
+        return StoreFeed(store, make_order(mode, num_jets, batch_size, seed), chosen, Augmentation({}))
+
+    return make
+
+
+@pytest.fixture
+def loader(feed_of):
+    return Loader(feed_of(), count().__next__)
+
+
+def jets(batches):
+    return [batch.index.tolist() for batch in batches]
 
 
 def threads():
@@ -33,8 +56,8 @@ def wait_for_no_threads():
 
 
 def test_it_gives_the_batches_of_its_order(loader, store):
-    expected = [store.gather(index).index for index in loader.order.batches(0)]
-    assert [batch.index.tolist() for batch in loader] == [index.tolist() for index in expected]
+    expected = [store.gather(index) for index in loader.feed.order.batches(0)]
+    assert jets(loader) == jets(expected)
     assert len(loader) == len(expected)
 
 
@@ -44,14 +67,14 @@ def test_each_iteration_is_the_epoch_that_it_is_told(loader):
     assert torch.equal(epochs[0].sort().values, epochs[1].sort().values)
 
 
-def test_the_epoch_is_asked_for_at_the_start(store):
+def test_the_epoch_is_asked_for_at_the_start(feed_of):
     asked = []
-    iter(Loader(store, EpochOrder(len(store), 20), lambda: asked.append(1) or 0))
+    iter(Loader(feed_of(), lambda: asked.append(1) or 0))
     assert asked == [1]
 
 
-def test_two_iterations_do_not_disturb_each_other(store):
-    loader = Loader(store, EpochOrder(len(store), 20), lambda: 0)
+def test_two_iterations_do_not_disturb_each_other(feed_of):
+    loader = Loader(feed_of(), lambda: 0)
     assert all(torch.equal(a.index, b.index) for a, b in zip(loader, loader, strict=True))
 
 
@@ -91,6 +114,7 @@ def test_the_thread_ends_on_close(loader):
     next(iterator)
     iterator.close()
     assert not threads()
+    assert next(iterator, None) is None
 
 
 def test_an_iterator_that_nobody_asks_ends_its_thread(loader):
@@ -101,26 +125,105 @@ def test_an_iterator_that_nobody_asks_ends_its_thread(loader):
 
 def test_an_error_in_the_thread_is_raised_where_batches_are_asked_for(loader, monkeypatch):
     calls = count()
-    gather = loader.store.gather
+    gather = loader.feed.store.gather
 
     def fail(index):
         if next(calls) == 3:
             raise OSError("disk on fire")
         return gather(index)
 
-    monkeypatch.setattr(loader.store, "gather", fail)
+    monkeypatch.setattr(loader.feed.store, "gather", fail)
     seen = []
     with pytest.raises(OSError, match="disk on fire"):
         seen.extend(loader)
     assert wait_for_no_threads()
 
 
-def test_no_more_is_gathered_ahead_than_asked(store, monkeypatch):
+def test_no_more_is_gathered_ahead_than_asked(store, feed_of, monkeypatch):
     calls = []
     gather = store.gather
     monkeypatch.setattr(store, "gather", lambda index: calls.append(1) or gather(index))
-    iterator = iter(Loader(store, EpochOrder(len(store), 5), lambda: 0, prefetch=2))
+    iterator = iter(Loader(feed_of(batch_size=5), lambda: 0, prefetch=2))
     next(iterator)
     time.sleep(0.1)
     assert len(calls) <= 4  # one given, two waiting, one in hand
     iterator.close()
+
+
+@pytest.mark.parametrize("mode", ["exact", "window", "batch", "none"])
+@pytest.mark.parametrize("step", [0, 1, 7, 11])
+def test_a_loader_that_starts_at_a_step_goes_on_with_the_same_jets(feed_of, mode, step):
+    whole, rest = (Loader(feed_of(mode), lambda: 3) for _ in range(2))
+    rest.start_at(step)
+    assert jets(rest) == jets(whole)[step:]
+    assert jets(rest) == jets(whole)  # the next epoch is whole again
+
+
+@pytest.mark.parametrize("mode", ["exact", "window", "batch", "none"])
+def test_processes_give_the_batches_of_the_thread(feed_of, mode):
+    processes = WorkerLoader(feed_of(mode), count().__next__, 2, False, 2)
+    thread = Loader(feed_of(mode), count().__next__)
+    for _ in range(2):
+        pairs = list(zip(processes, thread, strict=True))
+        assert len(pairs) == 12
+        for ours, theirs in pairs:
+            assert torch.equal(ours.index, theirs.index)
+            assert torch.equal(ours.inputs["tracks"].values, theirs.inputs["tracks"].values)
+            assert torch.equal(ours.inputs["tracks"].offsets, theirs.inputs["tracks"].offsets)
+
+
+def test_processes_that_are_not_forked_map_the_store_themselves(feed_of):
+    spawned = WorkerLoader(feed_of(), lambda: 0, 2, False, 1, persistent=False, context="spawn")
+    assert jets(spawned) == jets(Loader(feed_of(), lambda: 0))
+
+
+@pytest.mark.parametrize("mode", ["window", "batch", "none"])
+def test_parts_give_the_batches_of_the_whole(split, store, mode):
+    order = make_order(mode, 230, 20, 1, block=16, num_blocks=2)
+    parts, whole = (of(jets_, order, None, Augmentation({})) for of, jets_ in ((PartsFeed, split), (StoreFeed, store)))
+    for ours, theirs in zip(parts.batches(2), whole.batches(2), strict=True):
+        assert sorted(ours.index.tolist()) == sorted(theirs.index.tolist())
+        for jet in ours.index.tolist():
+            assert torch.equal(tracks(ours, jet), tracks(theirs, jet))
+
+
+def tracks(batch, jet):
+    place = batch.index.tolist().index(jet)
+    start, stop = batch.inputs["tracks"].offsets[place : place + 2].tolist()
+    return batch.inputs["tracks"].values[start:stop]
+
+
+def test_windows_smaller_than_a_batch_are_put_together(split):
+    order = make_order("window", 230, 100, 1, block=8, num_blocks=2)
+    batches = list(PartsFeed(split, order, None, Augmentation({})).batches(0))
+    assert [len(batch) for batch in batches] == [100, 100, 30]
+    assert sorted(jet for batch in batches for jet in batch.index.tolist()) == list(range(230))
+
+
+@pytest.mark.parametrize("mode", ["exact", "window", "batch", "none"])
+@pytest.mark.parametrize("in_parts", [False, True])
+def test_only_chosen_jets_are_given(split, store, mode, in_parts):
+    chosen = np.flatnonzero(np.arange(230) % 3)
+    order = make_order(mode, len(chosen), 20, 1, block=16, num_blocks=2)
+    feed = (PartsFeed if in_parts else StoreFeed)(split if in_parts else store, order, chosen, Augmentation({}))
+    assert sorted(jet for batch in feed.batches(0) for jet in batch.index.tolist()) == chosen.tolist()
+
+
+def test_waiting_is_measured_from_the_first_batch_on():
+    def slow():
+        for wait in (0.2, 0, 0.05, 0.05):
+            time.sleep(wait)
+            yield None
+
+    meter, batches = WaitMeter(), slow()
+    for _ in range(4):
+        meter.next_of(batches)
+    assert 0.1 <= meter.waited < 0.2
+    assert meter.batches == 4
+    assert meter.share > 0.9
+
+
+def test_who_works_long_does_not_wait(loader):
+    for _ in loader:
+        time.sleep(0.005)
+    assert loader.meter.share < 0.5

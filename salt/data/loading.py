@@ -1,0 +1,145 @@
+"""Loading: from jets that can be gathered to the batches of a trainer."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
+from numpy.typing import NDArray
+
+from salt.data.augment import Augmentation
+from salt.data.device import DeviceStore
+from salt.data.feeds import Feed, PartsFeed, StoreFeed
+from salt.data.loader import Loader, WorkerLoader
+from salt.data.order import make_order
+from salt.data.space import available_memory, in_words
+from salt.data.splits import Split
+
+info = rank_zero_only(logging.getLogger(__name__).info)
+warn = rank_zero_only(logging.getLogger(__name__).warning)
+
+Shuffle = Literal["auto", "exact", "window", "batch", "none"]
+
+BLOCK_BYTES = 4 * 2**20
+"""Jets of so many bytes are read together: disks and networks are slow with less."""
+
+MEMORY_SHARE = 0.5
+"""Stores up to this share of the free memory are mapped whole."""
+
+WINDOW_SHARE = 1 / 8
+"""Share of the free memory that a window takes; two are there at a time."""
+
+MIN_BLOCKS = 8
+"""Of a window, whatever the memory."""
+
+
+@dataclass(frozen=True)
+class Loading:
+    """How batches are made.
+
+    Parameters
+    ----------
+    batch_size : int
+        Jets of each rank's batch.
+    seed : int
+        What the shuffle depends on, beside the epoch.
+    rank, num_ranks : int
+        Which of the ranks this is, and how many share the jets.
+    num_workers : int
+        Processes that gather batches; 0: a thread.
+    prefetch : int
+        Batches that are gathered ahead, by each process if there are some.
+    pin_memory : bool
+        Put batches into page-locked memory.
+    persistent_workers : bool
+        Keep the processes from epoch to epoch.
+    context : str | None
+        How processes are started; None for the system's own way.
+    window_jets : int | None
+        Jets of a window; None for what memory has room for.
+    device : str
+        Where the store's columns are: cpu or cuda.
+    """
+
+    batch_size: int
+    seed: int = 0
+    rank: int = 0
+    num_ranks: int = 1
+    num_workers: int = 0
+    prefetch: int = 2
+    pin_memory: bool = False
+    persistent_workers: bool = True
+    context: str | None = None
+    window_jets: int | None = None
+    device: str = "cpu"
+
+    def loader(
+        self, split: Split, mode: Shuffle, chosen: NDArray | None, augmentation: Augmentation, epoch: Callable[[], int]
+    ) -> Loader:
+        """Batches of a split.
+
+        Parameters
+        ----------
+        split : Split
+            The jets.
+        mode : Shuffle
+            How they are shuffled.
+        chosen : NDArray | None
+            (M,) which of them are used, rising; None for all.
+        augmentation : Augmentation
+            What is done to the jets of a batch.
+        epoch : Callable[[], int]
+            Number of the epoch, asked at the start of each.
+        """
+        feed = self._feed(split, mode, chosen, augmentation)
+        if self.num_workers > 0 and isinstance(feed, StoreFeed) and self.device == "cpu":
+            workers = (self.num_workers, self.persistent_workers, self.context)
+            return WorkerLoader(feed, epoch, self.prefetch, self.pin_memory, *workers)
+        if self.num_workers > 0:
+            warn("data.num_workers is %d, but jets are read in turn by one thread here", self.num_workers)
+        return Loader(feed, epoch, self.prefetch, self.pin_memory and self.device == "cpu")
+
+    def _feed(self, split: Split, mode: Shuffle, chosen: NDArray | None, augmentation: Augmentation) -> Feed:
+        size, free = split.num_bytes, available_memory()
+        fits = free is None or size <= free * MEMORY_SHARE
+        if mode == "auto":
+            mode = "exact" if fits and split.is_random else "window"
+            what = "an exact shuffle of all jets in each epoch" if mode == "exact" else "an approximate shuffle"
+            why = f"they take {in_words(size)}, and {in_words(free or 0)} of memory is free"
+            if not split.is_random:
+                why = "they are read from the files themselves"
+            info("data.shuffle: auto is %s, %s: %s", mode, what, why)
+        in_parts = mode == "window" or not (mode == "exact" or (fits and split.is_random))
+        if mode == "exact" and not fits:
+            warn(
+                "data.shuffle: exact takes %s, but %s of memory is free: this will be slow",
+                in_words(size),
+                in_words(free or 0),
+            )
+        block = max(BLOCK_BYTES * split.num_jets // max(size, 1), 1)
+        num_jets = split.num_jets if chosen is None else len(chosen)
+        order = make_order(
+            mode,
+            num_jets,
+            self.batch_size,
+            self.seed,
+            self.rank,
+            self.num_ranks,
+            block=block,
+            num_blocks=self._num_blocks(block, free),
+        )
+        if in_parts:
+            return PartsFeed(split, order, chosen, augmentation)
+        store = split.load()
+        return StoreFeed(
+            store if self.device == "cpu" else DeviceStore(store, self.device), order, chosen, augmentation
+        )
+
+    def _num_blocks(self, block: int, free: int | None) -> int:
+        """Blocks of a window."""
+        if self.window_jets is not None:
+            return max(self.window_jets // block, 1)
+        return max(int((free or 2**31) * WINDOW_SHARE) // BLOCK_BYTES, MIN_BLOCKS)
