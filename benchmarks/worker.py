@@ -1,7 +1,7 @@
 """The half of the training-step benchmark that both sides share: answer the parent's requests, time steps.
 
 Run by two interpreters, ours and the peer's, so it imports neither's `salt`: a side is a function that builds a
-Stepper. Requests and answers are JSON, one object a line.
+Stepper. Requests and answers are JSON, one object a line; the loading benchmark asks in the same way.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ import sys
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from importlib.metadata import version
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -83,28 +85,39 @@ Build = Callable[[dict[str, Any], list[Path], dict[str, bool]], Stepper]
 
 
 def serve(build: Build, facts: dict[str, str]) -> None:
-    """Answer requests from standard input until it closes."""
+    """Build models and step them, as the requests say."""
+    steppers: dict[str, Stepper] = {}
+
+    def answer(request: dict[str, Any]) -> dict[str, Any]:
+        if request["do"] != "build":
+            return steppers[request["name"]].step(request["index"])
+        torch.manual_seed(0)
+        batches = [Path(name) for name in request["batches"]]
+        stepper = build(request["model"], batches, request["variant"])
+        if request["load"]:
+            stepper.load(Path(request["load"]))
+        if request["save"]:
+            stepper.save(Path(request["save"]))
+        steppers[request["name"]] = stepper
+        return {"shapes": stepper.shapes()}
+
+    answer_requests(answer, facts)
+
+
+def answer_requests(answer: Callable[[dict[str, Any]], dict[str, Any]], facts: dict[str, str]) -> None:
+    """Answer requests from standard input, in turn, until it closes."""
     torch.set_num_threads(1)
     torch.set_num_interop_threads(1)
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # what libraries print is not an answer
-    steppers: dict[str, Stepper] = {}
-
-    def answer(what: dict[str, Any]) -> None:
-        answers.write(json.dumps(what) + "\n")
-
-    answer({"torch": torch.__version__, **facts})
+    answers.write(json.dumps({"torch": torch.__version__, **facts}) + "\n")
     for line in sys.stdin:
-        request = json.loads(line)
-        if request["do"] == "build":
-            torch.manual_seed(0)
-            batches = [Path(name) for name in request["batches"]]
-            stepper = build(request["model"], batches, request["variant"])
-            if request["load"]:
-                stepper.load(Path(request["load"]))
-            if request["save"]:
-                stepper.save(Path(request["save"]))
-            steppers[request["name"]] = stepper
-            answer({"shapes": stepper.shapes()})
-        else:
-            answer(steppers[request["name"]].step(request["index"]))
+        answers.write(json.dumps(answer(json.loads(line))) + "\n")
+
+
+def facts_of_peer(package: ModuleType) -> dict[str, str]:
+    """Where upstream's `salt` is and which it is; an error where the import found another one."""
+    home = Path(str(package.__file__)).resolve()
+    if Path(sys.prefix).resolve() not in home.parents:
+        raise SystemExit(f"this is to measure upstream's salt, but `import salt` found {home}, outside {sys.prefix}")
+    return {"salt": str(home.parent), "version": version("salt-ml")}

@@ -5,16 +5,14 @@ Started by step.py with the interpreter of the peer's environment, from outside 
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from worker import Arrays, Stepper, serve
+from worker import Arrays, Stepper, facts_of_peer, serve
 
 import salt
 from salt.models import ClassificationTask, GlobalAttentionPooling, SaltModel, Transformer, VertexingTask
@@ -130,7 +128,4 @@ def build(sizes: dict[str, Any], batches: list[Path], variant: dict[str, bool]) 
 
 
 if __name__ == "__main__":
-    home = Path(salt.__file__).resolve()
-    if Path(sys.prefix).resolve() not in home.parents:
-        raise SystemExit(f"this is to measure upstream's salt, but `import salt` found {home}, outside {sys.prefix}")
-    serve(build, {"salt": str(home.parent), "version": version("salt-ml")})
+    serve(build, facts_of_peer(salt))

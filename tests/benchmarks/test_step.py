@@ -1,7 +1,5 @@
 """The training-step benchmark runs, on the same parameters and with the same losses as upstream. Nothing is timed."""
 
-import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,29 +9,10 @@ import pytest
 pytestmark = pytest.mark.peers
 
 ROOT = Path(__file__).parents[2]
-PEER = Path(os.environ.get("PEER_VENV") or ROOT / ".peer-venv") / "bin" / "python"
 
 
-@pytest.fixture(scope="module")
-def run_step():
-    """Run benchmarks/step.py with these arguments, to its JSON."""
-    if not PEER.exists():
-        reason = f"{PEER} is missing: run benchmarks/peers/setup"
-        if os.environ.get("SALT_CI") == "1":
-            pytest.fail(reason)
-        pytest.skip(reason)
-
-    def run(*arguments):
-        command = [sys.executable, ROOT / "benchmarks" / "step.py", "--peer-python", PEER, *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=240)
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
-
-    return run
-
-
-def test_step_reports_a_speed_up_and_equal_losses(run_step):
-    report = run_step("--models", "small", "--jets", "50", "--rounds", "1", "--json")
+def test_step_reports_a_speed_up_and_equal_losses(run_against_peer):
+    report = run_against_peer("step.py", "--models", "small", "--jets", 50, "--rounds", 1)
 
     assert report["rounds"] == 1
     assert report["jets_small"] == 50
@@ -46,8 +25,8 @@ def test_step_reports_a_speed_up_and_equal_losses(run_step):
     assert {name for name in report if "ratio" in name} == {"ratio_small"}
 
 
-def test_parameters_have_upstreams_names_and_shapes(run_step):
-    for shapes in run_step("--models", "small", "gn2", "--parameters").values():
+def test_parameters_have_upstreams_names_and_shapes(run_against_peer):
+    for shapes in run_against_peer("step.py", "--models", "small", "gn2", "--parameters").values():
         assert len(shapes["upstream"]) > 40
         assert shapes["ours"] == shapes["upstream"]
 

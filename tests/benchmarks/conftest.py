@@ -1,0 +1,34 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PEER = Path(os.environ.get("PEER_VENV") or ROOT / ".peer-venv") / "bin" / "python"
+
+
+@pytest.fixture(scope="session")
+def run_benchmark():
+    """Run a script of benchmarks/ with these arguments and --json, to what it prints."""
+
+    def run(script, *arguments):
+        command = [sys.executable, ROOT / "benchmarks" / script, "--json", *map(str, arguments)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=240)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def run_against_peer(run_benchmark):
+    """The same, for scripts that need upstream's environment."""
+    if not PEER.exists():
+        reason = f"{PEER} is missing: run benchmarks/peers/setup"
+        if os.environ.get("SALT_CI") == "1":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return lambda script, *arguments: run_benchmark(script, "--peer-python", PEER, *arguments)
