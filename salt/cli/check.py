@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import yaml
 from jsonargparse import Namespace
 
 from salt.cli.files import is_packaged
 from salt.cli.resolve import Asked, made, schema, tasks
+from salt.cli.umami import is_normalised
 from salt.cli.widths import misfits
 from salt.data.dicts import read_class_dict, read_norm_dict
 from salt.data.h5 import check_type
@@ -56,8 +56,6 @@ def _caught(key: str, mend: str, run: Callable[[], object]) -> Iterator[Problem]
         run()
     except (OSError, ValueError) as error:
         yield Problem(key, str(error), mend)
-    except yaml.YAMLError as error:
-        yield Problem(key, f"the file of {key} is not YAML: {' '.join(str(error).split())}", mend)
 
 
 def _needed(config: Namespace, asked: Asked) -> Iterator[tuple[str, Any, Callable[[Any], object]]]:
@@ -66,7 +64,8 @@ def _needed(config: Namespace, asked: Asked) -> Iterator[tuple[str, Any, Callabl
     for key in files[asked.verb]:
         yield key, config[key], partial(_open, key=key)
     if asked.verb == "fit":
-        yield "data.norm_dict", config.data.norm_dict, read_norm_dict
+        if config.data.norm_dict is not None or not is_normalised(config):
+            yield "data.norm_dict", config.data.norm_dict, read_norm_dict
         if config.data.class_dict is not None or any(task.get("use_class_dict") for _, task in tasks(config)):
             yield "data.class_dict", config.data.class_dict, read_class_dict
 
@@ -98,6 +97,8 @@ def _sample_dicts(config: Namespace, asked: Asked) -> Iterator[Problem]:
 
 
 def _norm_dict(config: Namespace, asked: Asked) -> Iterator[Problem]:
+    if is_normalised(config):
+        return  # umami's scale dict has no entries for variables that were not scaled
     of, norms = schema(config), read_norm_dict(config.data.norm_dict)
     where = f"{config.data.norm_dict} (data.norm_dict)"
     for stream, names in of.variables.items():
@@ -214,7 +215,8 @@ def _label_values(config: Namespace, asked: Asked) -> Iterator[Problem]:
             table = sample.table(dataset, f"{key}.label")
             if task.label not in (table.dtype.names or ()):
                 continue
-            top = int(table.read(0, min(LABELS_LOOKED_AT, table.num_jets))[task.label].max(initial=-1))
+            labels = table.read(0, min(LABELS_LOOKED_AT, table.num_jets))[task.label]
+            top = int(labels.max()) if labels.size else -1
             if top >= size:
                 cause = (
                     f"label {task.label} of {dataset!r} in {config.data.train_file} has the value {top}, but task "

@@ -5,6 +5,7 @@ Mappings merge, everything else is replaced: lists too, and the arguments of a c
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -12,6 +13,10 @@ from typing import Any, NamedTuple
 
 import yaml
 from jsonargparse import get_loader
+
+from salt.cli import upstream
+
+COMMAND_LINE = "the command line"
 
 
 class Source(NamedTuple):
@@ -22,7 +27,7 @@ class Source(NamedTuple):
 
 
 def split(arguments: Sequence[str]) -> tuple[list[Path], list[str]]:
-    """The files of --config, and the arguments without them."""
+    """The files of --config, and the arguments without them, in today's spelling."""
     files, rest, is_file = [], [], False
     for argument in arguments:
         key, equals, value = argument.partition("=")
@@ -35,7 +40,25 @@ def split(arguments: Sequence[str]) -> tuple[list[Path], list[str]]:
         is_file = not is_file and key in {"-c", "--config"} and not equals
     if is_file:
         raise ValueError("--config is the last argument: name a file after it")
-    return files, rest
+    return files, _renewed(rest)
+
+
+def _renewed(arguments: Sequence[str]) -> list[str]:
+    """The arguments, with new options in place of old ones, which come last."""
+    old: list[str] = []
+    rest: list[str] = []
+    here, is_value = rest, False
+    for argument in arguments:
+        is_option = argument.startswith("--")
+        if is_option or not is_value:
+            here = old if is_option and upstream.is_old(argument[2:].partition("=")[0]) else rest
+        is_value = is_option and "=" not in argument
+        here.append(argument)
+    if old:
+        content = options([*rest, *old]).content
+        new = upstream.rewrites(content, COMMAND_LINE)
+        rest += [f"--{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in new.items()]
+    return rest
 
 
 def read(file: Path) -> Source:
@@ -54,7 +77,7 @@ def read(file: Path) -> Source:
         raise ValueError(
             f"{file} (--config) {what}; a config is a mapping with keys such as name, model, data, trainer"
         )
-    return Source(str(file), content)
+    return Source(str(file), upstream.rewritten(content, str(file)))
 
 
 def options(arguments: Sequence[str]) -> Source:
@@ -66,7 +89,7 @@ def options(arguments: Sequence[str]) -> Source:
         key, equals, value = argument[2:].partition("=")
         if not key.endswith(("+", ".help")):
             _put(content, key.split("."), _load(value if equals else "" if following.startswith("--") else following))
-    return Source("the command line", content)
+    return Source(COMMAND_LINE, content)
 
 
 def _put(content: dict[str, Any], parts: Sequence[str], value: Any) -> None:

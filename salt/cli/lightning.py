@@ -17,6 +17,7 @@ from jsonargparse import ArgumentError
 from jsonargparse.typing import register_type
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
+from salt.callbacks.data_wait import DataWait
 from salt.callbacks.record import RunRecord
 from salt.cli import configs
 from salt.cli.check import check
@@ -26,6 +27,7 @@ from salt.cli.messages import in_short
 from salt.cli.resolve import Asked, resolve
 from salt.cli.runs import best_checkpoint, with_run
 from salt.data.datamodule import SaltDataModule
+from salt.data.death import ended_by_signals
 from salt.training.memory import keep_freed_memory
 from salt.training.module import SaltModule
 
@@ -66,6 +68,7 @@ class SaltCLI(LightningCLI):
                 SaltDataModule,
                 save_config_callback=RunRecord if verb == "fit" else None,
                 seed_everything_default=42,
+                trainer_defaults={"callbacks": [DataWait()]} if verb == "fit" else None,
                 parser_kwargs={"prog": "salt", "exit_on_error": False, verb: parser_kwargs},
                 args=[verb, *options],
                 auto_configure_optimizers=False,
@@ -152,13 +155,14 @@ def _keys(options: Sequence[str]) -> frozenset[str]:
     return frozenset(SHORT.get(name, name.removeprefix("--").removesuffix("+")) for name in names)
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Run fit or test; the arguments begin with the verb."""
+def main(arguments: Sequence[str], cli: type[SaltCLI] = SaltCLI) -> int:
+    """Run fit or test; the arguments begin with the verb. Another `cli` does something else of the same arguments."""
     _quiet()
     keep_freed_memory()
     verb = arguments[0]
     arguments = with_run(arguments) if verb == "test" else list(arguments)
-    SaltCLI(verb, arguments)
+    with ended_by_signals():
+        cli(verb, arguments)
     return 0
 
 

@@ -20,6 +20,9 @@ class Verb(NamedTuple):
     module: str
 
 
+INTERRUPTED = 130
+"""Exit code of what was ended by SIGINT, as shells have it."""
+
 VERBS = {
     "fit": Verb("train a model: salt fit --config gnn.yaml", "salt.cli.lightning"),
     "test": Verb("evaluate a trained model on a file: salt test RUN", "salt.cli.lightning"),
@@ -27,6 +30,7 @@ VERBS = {
     "simulate": Verb(
         "make training files from simulated collisions: salt simulate --out data", "salt.simulate.command"
     ),
+    "store": Verb("build, list and remove the stores of training files: salt store list", "salt.cli.store"),
 }
 
 
@@ -86,7 +90,8 @@ def guard(run: Callable[[], int]) -> int:
         message = error.args[0] if isinstance(error, KeyError) and error.args else error
         return _complain(f"{message}\n(SALT_DEBUG=1 shows where this was raised)")
     except KeyboardInterrupt:
-        return _complain("interrupted")
+        _complain("interrupted")
+        return INTERRUPTED
 
 
 def _speak() -> None:

@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from jsonargparse import Namespace
 
+from salt.cli import umami
 from salt.cli.files import PACKAGED, is_packaged, packaged_path
 from salt.data.dicts import read_class_dict
 from salt.data.sources import Pattern, open_sample
@@ -53,7 +53,8 @@ class Asked:
 def resolve(config: Namespace, asked: Asked) -> Namespace:
     """The config with everything filled in; the one that is given stays as it is."""
     config = config.clone()
-    rules = [packaged_files, files_beside, linked_norm_dict, class_names_of_file, class_weights, without_gpu]
+    rules = [packaged_files, files_beside, linked_norm_dict, umami_layout, class_names_of_file, class_weights]
+    rules += [without_gpu]
     rules += {"fit": [run_directory], "test": [as_one_process]}[asked.verb]
     for rule in rules:
         rule(config, asked)
@@ -130,6 +131,12 @@ def linked_norm_dict(config: Namespace, asked: Asked) -> None:
     config.model.norm_dict = config.data.norm_dict
 
 
+def umami_layout(config: Namespace, asked: Asked) -> None:
+    """What files of umami's layout bring: names of their variables, and inputs that are normalised already."""
+    umami.fill_variables(config, {"fit": "data.train_file", "test": "data.test_file"}[asked.verb])
+    umami.leave_normalised(config, asked.verb)
+
+
 def _names_in(file: Pattern, dataset: str, label: str) -> list[str]:
     """Names of the classes of a label, if the file has them."""
     try:
@@ -152,7 +159,7 @@ def class_weights(config: Namespace, asked: Asked) -> None:
         return
     try:
         weights = read_class_dict(config.data.class_dict)
-    except (OSError, ValueError, yaml.YAMLError):
+    except (OSError, ValueError):
         return  # a check says so
     for key, task in wanted:
         of = weights.get(schema(config).dataset(task.input_name), {})

@@ -6,20 +6,16 @@ for the options of the command line. Keys are dotted.
 
 from __future__ import annotations
 
-import json
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial, reduce
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
-
-import yaml
-from jsonargparse import get_loader
 
 log = logging.getLogger(__name__)
 
 Rule = Callable[[Any], dict[str, Any]]
 
-COMMAND_LINE = "the command line"
+ABSENT = object()
 
 JET = "jet"
 """What `data.inputs` calls the global object."""
@@ -54,7 +50,13 @@ RULES: dict[str, Rule] = {
 """Old key -> the rule for it."""
 
 
-def in_content(content: dict[str, Any], source: str) -> dict[str, Any]:
+def is_old(key: str) -> bool:
+    """Whether a key is an old one, or inside one."""
+    parts = key.split(".")
+    return any(".".join(parts[:number]) in RULES for number in range(1, len(parts) + 1))
+
+
+def rewritten(content: dict[str, Any], source: str) -> dict[str, Any]:
     """A config with new keys in place of old ones; the one that is given stays as it is.
 
     Parameters
@@ -64,64 +66,63 @@ def in_content(content: dict[str, Any], source: str) -> dict[str, Any]:
     source : str
         Its name, for messages.
     """
+    for key, value in rewrites(content, source).items():
+        content = _with(content, key.split("."), value)
     for old in RULES:
-        *parents, last = old.split(".")
-        node = reduce(_below, parents, content)
-        if last in node:
-            content = _without(content, old.split("."))
-            content = reduce(
-                lambda of, entry: _with(of, entry[0].split("."), entry[1]),
-                _rewritten(old, node[last], partial(_get, content), source).items(),
-                content,
-            )
+        content = _without(content, old.split("."))
     return content
 
 
-def _rewritten(old: str, value: Any, look: Callable[[str], Any], source: str) -> dict[str, Any]:
-    """The new keys for an old one; raises where the config says something else of them."""
-    new = RULES[old](value)
-    for key, wanted in new.items():
-        given = look(key)
-        if given is not None and given != wanted:
-            raise ValueError(
-                f"{source} has {old} {value}, which means {key} {wanted}, and {key} {given} besides\n"
-                f"  mend: leave {old} out: {key} is the word for it now"
-            )
-    shown = ", ".join(f"{key} {wanted}" for key, wanted in new.items())
-    log.info("read %s %s (%s) as %s", old, value, source, shown)
-    return new
+def rewrites(content: dict[str, Any], source: str) -> dict[str, Any]:
+    """New key -> its value, of all old keys in a config; raises where it says something else of a new key besides."""
+    found: dict[str, Any] = {}
+    for old, rule in RULES.items():
+        value = _get(content, old, ABSENT)
+        if value is ABSENT:
+            continue
+        new = rule(value)
+        for key, wanted in new.items():
+            given = _get(content, key)
+            if _differ(given, wanted):
+                raise ValueError(
+                    f"{source} has {old} {value}, which means {key} {wanted}, but {key} {given} besides\n"
+                    f"  mend: leave {old} out: {key} is the word for it now"
+                )
+            found[key] = {**given, **wanted} if isinstance(given, Mapping) else wanted
+        shown = ", ".join(f"{key} {wanted}" for key, wanted in new.items())
+        log.info("read %s %s (%s) as %s", old, value, source, shown)
+    return found
 
 
-def _below(node: Any, key: str) -> Mapping[str, Any]:
-    below = node.get(key)
-    return below if isinstance(below, Mapping) else {}
+def _differ(given: Any, wanted: Any) -> bool:
+    """Whether two values of a key contradict each other; None says nothing."""
+    if isinstance(given, Mapping) and isinstance(wanted, Mapping):
+        return any(_differ(given.get(key), value) for key, value in wanted.items())
+    return given is not None and given != wanted
 
 
-def _get(content: Mapping[str, Any], key: str) -> Any:
-    """What stands under a dotted key; None: nothing."""
-    *parents, last = key.split(".")
-    return reduce(_below, parents, content).get(last)
+def _get(content: Mapping[str, Any], key: str, default: Any = None) -> Any:
+    """What stands under a dotted key."""
+    node: Any = content
+    for part in key.split("."):
+        if not isinstance(node, Mapping) or part not in node:
+            return default
+        node = node[part]
+    return node
 
 
-def _without(content: Mapping[str, Any], parts: Sequence[str]) -> dict[str, Any]:
-    """A copy in which a key that is there is not."""
-    first, *rest = parts
-    if not rest:
-        return {key: value for key, value in content.items() if key != first}
-    return {**content, first: _without(content[first], rest)}
-
-
-def _with(content: Mapping[str, Any], parts: Sequence[str], value: Any) -> dict[str, Any]:
+def _with(content: Any, parts: Sequence[str], value: Any) -> dict[str, Any]:
     """A copy in which a key has this value."""
+    content = content if isinstance(content, Mapping) else {}
     first, *rest = parts
-    return {**content, first: _with(_below(content, first), rest, value) if rest else value}
+    return {**content, first: _with(content.get(first), rest, value) if rest else value}
 
 
-def in_options(arguments: Sequence[str]) -> list[str]:
-    """The arguments of a command line with new options, at their end, in place of old ones."""
-    rest, old = [], dict[str, Any]()
-    given = {}
-    remaining = iter(arguments)
-    for argument in remaining:
-        name, equals, text = argument.partition("=")
-        key = name.removeprefix("--")
+def _without(content: Any, parts: Sequence[str]) -> Any:
+    """A copy in which a key is not; what does not have it is given as it is."""
+    first, *rest = parts
+    if not isinstance(content, Mapping) or first not in content:
+        return content
+    if rest:
+        return {**content, first: _without(content[first], rest)}
+    return {key: value for key, value in content.items() if key != first}

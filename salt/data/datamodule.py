@@ -206,7 +206,9 @@ class SaltDataModule(lightning.LightningDataModule):
         self.choice = Choice(sampling, fold)
         self.transforms = transforms or []
         self.parameters = Parameters(parameters, variables.get(PARAMETERS)) if parameters else None
-        self._opening = Opening(store, store_dir, Staging(move_files_temp) if move_files_temp else None)
+        self._opening = Opening(
+            store, store_dir, Staging(move_files_temp) if move_files_temp else None, self.shuffle == "window"
+        )
         self._loading = Loading(
             batch_size,
             num_workers=num_workers,

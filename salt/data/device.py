@@ -9,13 +9,16 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 from torch import Tensor
 
-from salt.data.columns import Columns, Matrix
+from salt.data.columns import Columns
 from salt.data.store import Store
 from salt.ragged import Ragged
 from salt.types import Batch
+
+PIECE_ROWS = 2**20
+"""Rows of a matrix that are moved at once."""
 
 
 class DeviceColumns:
@@ -30,15 +33,15 @@ class DeviceColumns:
     """
 
     def __init__(self, columns: Columns, device: torch.device) -> None:
-        self.variables = columns.variables
-        self.inputs = [(_places(matrix, columns.variables), _moved(matrix, device)) for matrix in columns.inputs]
-        self.labels = [(matrix.names, _moved(matrix, device)) for matrix in columns.labels]
+        rows, record = columns.rows, columns.record
+        self.inputs = [_moved(group.of(rows), np.float32, device) for group in record.inputs]
+        self.labels = [(group.names, _moved(group.of(rows), np.int64, device)) for group in record.labels]
+        self.device = device
 
     def gather(self, rows: Tensor, labels: Sequence[str]) -> tuple[Tensor, dict[str, Tensor]]:
         """Values (t, F) and labels (t,) of these rows (t,)."""
-        values = torch.empty((len(rows), len(self.variables)), device=rows.device)
-        for places, matrix in self.inputs:
-            values[:, places] = matrix.index_select(0, rows).float()
+        parts = [matrix.index_select(0, rows).float() for matrix in self.inputs]
+        values = torch.cat(parts, 1) if parts else torch.empty(len(rows), 0, device=self.device)
         found: dict[str, Tensor] = {}
         for names, matrix in self.labels:
             taken = matrix.index_select(0, rows) if set(names) & set(labels) else None
@@ -48,16 +51,17 @@ class DeviceColumns:
         return values, {name: found[name] for name in labels}
 
 
-def _places(matrix: Matrix, variables: Sequence[str]) -> list[int]:
-    return [variables.index(name) for name in matrix.names]
+def _moved(values: NDArray, final: DTypeLike, device: torch.device) -> Tensor:
+    """The values (r, k) on the device; as `final` where they are unsigned integers, of which torch gathers bytes alone.
 
-
-def _moved(matrix: Matrix, device: torch.device) -> Tensor:
-    """The values on the device; torch gathers no unsigned integers but bytes."""
-    values = matrix.values
-    if values.dtype.kind == "u" and values.dtype.itemsize > 1:
-        values = values.astype(np.int64)
-    return torch.from_numpy(np.ascontiguousarray(values)).to(device)
+    They go piece by piece: torch warns of mapped files, which it cannot write to.
+    """
+    is_known = values.dtype.kind != "u" or values.dtype.itemsize == 1
+    dtype = values.dtype if is_known else np.dtype(final)
+    moved = torch.empty(values.shape, dtype=torch.from_numpy(np.empty(0, dtype)).dtype, device=device)
+    for start in range(0, len(values), PIECE_ROWS):
+        moved[start : start + PIECE_ROWS] = torch.from_numpy(values[start : start + PIECE_ROWS].astype(dtype))
+    return moved
 
 
 class DeviceStore(Store):
@@ -80,7 +84,7 @@ class DeviceStore(Store):
 
     def _gather(self, stream: str, jets: NDArray) -> tuple[Tensor | Ragged, dict[str, Tensor]]:
         """Inputs and labels of these jets (B,) of a stream, in that order, on the device."""
-        rows, segments = self.columns[stream].rows(jets)
+        rows, segments = self.columns[stream].places(jets)
         values, labels = self._on_device[stream].gather(
             torch.from_numpy(rows).to(self.device), self.labels.get(stream, ())
         )

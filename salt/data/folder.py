@@ -5,14 +5,14 @@ Shapes: N jets of the store, n jets of a part, r rows of a stream, k columns of 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from salt.data.columns import Columns, ConstituentColumns, JetColumns, Matrix, make_columns
-from salt.data.manifest import Manifest, StoredMatrix, StoredStream
+from salt.data.columns import Columns, ConstituentColumns, JetColumns, make_columns
+from salt.data.manifest import Manifest, StoredStream
 from salt.data.rawfile import RawFile
 from salt.data.store import Store
 
@@ -43,25 +43,18 @@ class StoreFolder:
         self.manifest = manifest
         self.labels = labels
         self.num_jets = manifest.num_jets
-        self.inputs = [name for name, stream in manifest.streams.items() if stream.variables]
-        self._files = {name: RawFile(path / name) for name, _ in self._sizes()}
+        self.inputs = [name for name, stream in manifest.streams.items() if stream.record.inputs]
+        self._files = {name: RawFile(path / name) for name in manifest.sizes()}
 
     @property
     def num_bytes(self) -> int:
         """Size of all arrays."""
-        return sum(size for _, size in self._sizes())
+        return sum(self.manifest.sizes().values())
 
     @property
     def is_whole(self) -> bool:
         """Whether all files are as long as they should be."""
-        return all(self._files[name].size == size for name, size in self._sizes())
-
-    def _sizes(self) -> Iterator[tuple[str, int]]:
-        """Name and size of each file."""
-        for stream in self.manifest.streams.values():
-            yield from ((matrix.file, matrix.row_bytes * stream.rows) for matrix in (*stream.inputs, *stream.labels))
-            if stream.offsets is not None:
-                yield stream.offsets, 8 * (self.num_jets + 1)
+        return all(self._files[name].size == size for name, size in self.manifest.sizes().items())
 
     def map(self) -> Store:
         """All jets, mapped: processes of one machine share the memory."""
@@ -84,34 +77,27 @@ class StoreFolder:
         return self._mapped(self.manifest.streams[stream]).column(name)
 
     def _mapped(self, stream: StoredStream) -> Columns:
-        inputs, labels = ([self._map(matrix, stream.rows) for matrix in of] for of in (stream.inputs, stream.labels))
+        rows = self._files[stream.file].map(stream.record.dtype.str, (stream.rows,))
         if stream.offsets is None:
-            return JetColumns(inputs, labels, stream.variables, stream.rows)
-        offsets = self._files[stream.offsets].map("<i8", (self.num_jets + 1,))
-        return ConstituentColumns(inputs, labels, stream.variables, offsets)
-
-    def _map(self, matrix: StoredMatrix, rows: int) -> Matrix:
-        return Matrix(matrix.names, self._files[matrix.file].map(matrix.dtype, (rows, len(matrix.names))))
+            return JetColumns(rows, stream.record)
+        return ConstituentColumns(rows, stream.record, self._files[stream.offsets].map("<i8", (self.num_jets + 1,)))
 
     def _part(self, stream: StoredStream, ranges: Ranges) -> Columns:
         """Columns of these jets."""
         if stream.offsets is None:
-            rows, lengths = list(ranges), np.ones(sum(count for _, count in ranges), np.int64)
-        else:
-            parts = [self._offsets(stream.offsets, first, count) for first, count in ranges]
-            rows = [(int(part[0]), int(part[-1] - part[0])) for part in parts]
-            lengths = np.concatenate([np.diff(part) for part in parts])
-        inputs, labels = ([self._rows(matrix, rows) for matrix in of] for of in (stream.inputs, stream.labels))
-        return make_columns(inputs, labels, stream.variables, lengths, stream.offsets is not None)
+            return make_columns(self._rows(stream, ranges), stream.record, None)
+        parts = [self._offsets(stream.offsets, first, count) for first, count in ranges]
+        rows = [(int(part[0]), int(part[-1] - part[0])) for part in parts]
+        return make_columns(self._rows(stream, rows), stream.record, np.concatenate([np.diff(part) for part in parts]))
 
-    def _rows(self, matrix: StoredMatrix, rows: Ranges) -> Matrix:
-        """These rows of a matrix."""
-        values = np.empty((sum(count for _, count in rows), len(matrix.names)), matrix.dtype)
+    def _rows(self, stream: StoredStream, rows: Ranges) -> NDArray:
+        """These rows of a stream."""
+        values = np.empty(sum(count for _, count in rows), stream.record.dtype)
         start = 0
         for first, count in rows:
-            self._files[matrix.file].fill(values[start : start + count], first)
+            self._files[stream.file].fill(values[start : start + count], first)
             start += count
-        return Matrix(matrix.names, values)
+        return values
 
     def _offsets(self, name: str, first: int, count: int) -> NDArray:
         """(count + 1,) the offsets of these jets, and of the one after them."""

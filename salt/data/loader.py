@@ -9,6 +9,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import islice
 from typing import NamedTuple
 
 import torch
@@ -81,8 +82,17 @@ class Loader:
         self.meter = WaitMeter()
         self._start_step = 0
 
+    num_workers = 0
+    """Processes that gather batches."""
+
     def __len__(self) -> int:
         return len(self.feed)
+
+    def seconds_alone(self) -> float:
+        """Time that one batch takes, gathered here and now."""
+        began, batches = time.perf_counter(), self.feed.batches(0)
+        count = sum(1 for _ in islice(batches, 5))
+        return (time.perf_counter() - began) / count
 
     def start_at(self, step: int) -> None:
         """Begin the next iteration, and that alone, at this step of its epoch."""

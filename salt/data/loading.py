@@ -14,7 +14,7 @@ from salt.data.augment import Augmentation
 from salt.data.device import DeviceStore
 from salt.data.feeds import Feed, PartsFeed, StoreFeed
 from salt.data.loader import Loader, WorkerLoader
-from salt.data.order import make_order
+from salt.data.order import Order, make_order
 from salt.data.space import available_memory, in_words
 from salt.data.splits import Split
 
@@ -23,8 +23,8 @@ warn = rank_zero_only(logging.getLogger(__name__).warning)
 
 Shuffle = Literal["auto", "exact", "window", "batch", "none"]
 
-BLOCK_BYTES = 4 * 2**20
-"""Jets of so many bytes are read together: disks and networks are slow with less."""
+BLOCK_BYTES = 2**20
+"""Jets of so many bytes are read together: disks are slow with less; windows of more blocks mix better."""
 
 MEMORY_SHARE = 0.5
 """Stores up to this share of the free memory are mapped whole."""
@@ -107,39 +107,38 @@ class Loading:
         fits = free is None or size <= free * MEMORY_SHARE
         if mode == "auto":
             mode = "exact" if fits and split.is_random else "window"
-            what = "an exact shuffle of all jets in each epoch" if mode == "exact" else "an approximate shuffle"
-            why = f"they take {in_words(size)}, and {in_words(free or 0)} of memory is free"
-            if not split.is_random:
-                why = "they are read from the files themselves"
-            info("data.shuffle: auto is %s, %s: %s", mode, what, why)
-        in_parts = mode == "window" or not (mode == "exact" or (fits and split.is_random))
-        if mode == "exact" and not fits:
-            warn(
-                "data.shuffle: exact takes %s, but %s of memory is free: this will be slow",
-                in_words(size),
-                in_words(free or 0),
-            )
-        block = max(BLOCK_BYTES * split.num_jets // max(size, 1), 1)
-        num_jets = split.num_jets if chosen is None else len(chosen)
-        order = make_order(
-            mode,
-            num_jets,
-            self.batch_size,
-            self.seed,
-            self.rank,
-            self.num_ranks,
-            block=block,
-            num_blocks=self._num_blocks(block, free),
-        )
-        if in_parts:
+            _explain(mode, split, size, free)
+        elif mode == "exact" and not fits:
+            took, left = in_words(size), in_words(free or 0)
+            warn("data.shuffle: exact takes %s, but %s of memory is free: this will be slow", took, left)
+        order = self._order(split, mode, size, free, chosen)
+        if mode == "window" or (mode != "exact" and not (fits and split.is_random)):
             return PartsFeed(split, order, chosen, augmentation)
         store = split.load()
-        return StoreFeed(
-            store if self.device == "cpu" else DeviceStore(store, self.device), order, chosen, augmentation
-        )
+        if self.device != "cpu":
+            store = DeviceStore(store, self.device)
+        return StoreFeed(store, order, chosen, augmentation)
+
+    def _order(self, split: Split, mode: Shuffle, size: int, free: int | None, chosen: NDArray | None) -> Order:
+        """The order of a mode; blocks and windows of chosen jets lie among all others, which are read with them."""
+        num_jets = split.num_jets if chosen is None else len(chosen)
+        block = max(BLOCK_BYTES * num_jets // max(size, 1), 1)
+        num_blocks = self._num_blocks(block * split.num_jets // num_jets, free)
+        ranks = (self.rank, self.num_ranks)
+        return make_order(mode, num_jets, self.batch_size, self.seed, *ranks, block=block, num_blocks=num_blocks)
 
     def _num_blocks(self, block: int, free: int | None) -> int:
         """Blocks of a window."""
         if self.window_jets is not None:
             return max(self.window_jets // block, 1)
         return max(int((free or 2**31) * WINDOW_SHARE) // BLOCK_BYTES, MIN_BLOCKS)
+
+
+FROM_FILES = "they are read from the files themselves"
+
+
+def _explain(mode: Shuffle, split: Split, size: int, free: int | None) -> None:
+    """Say which shuffle was chosen, and why."""
+    what = "an exact shuffle of all jets in each epoch" if mode == "exact" else "an approximate shuffle"
+    why = f"they take {in_words(size)}, and {in_words(free or 0)} of memory is free"
+    info("data.shuffle: auto is %s, %s: %s", mode, what, why if split.is_random else FROM_FILES)

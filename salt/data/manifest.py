@@ -10,23 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from salt.data.record import Group, Record
 from salt.data.sources import SourceFile
 
 NAME = "manifest.json"
-
-
-@dataclass(frozen=True)
-class StoredMatrix:
-    """A matrix (r, k) as a raw file in C order: its name in the folder, the type of its numbers, its columns."""
-
-    file: str
-    dtype: str
-    names: tuple[str, ...]
-
-    @property
-    def row_bytes(self) -> int:
-        """Bytes of one row."""
-        return np.dtype(self.dtype).itemsize * len(self.names)
 
 
 @dataclass(frozen=True)
@@ -35,22 +22,21 @@ class StoredStream:
 
     Parameters
     ----------
-    variables : tuple[str, ...]
-        Input variables, in the order that a batch has.
+    file : str
+        File of the rows, one after the other.
     rows : int
         How many rows there are: jets, or constituents.
-    inputs, labels : tuple[StoredMatrix, ...]
-        The matrices.
+    record : Record
+        What is where in a row.
     offsets : str | None
         File of the (N + 1,) int64 offsets of the jets' constituents; None for a stream with one row a jet.
     ranges : dict[str, tuple[int, int]]
         Smallest and largest value of each label that is an integer.
     """
 
-    variables: tuple[str, ...]
+    file: str
     rows: int
-    inputs: tuple[StoredMatrix, ...]
-    labels: tuple[StoredMatrix, ...]
+    record: Record
     offsets: str | None
     ranges: dict[str, tuple[int, int]] = field(default_factory=dict)
 
@@ -71,6 +57,8 @@ class Manifest:
         Jets of the store, the first of the sample.
     streams : dict[str, StoredStream]
         Stream -> what is stored of it.
+    is_mixed : bool
+        Whether the jets are in a random order; else they are in that of the files.
     """
 
     key: str
@@ -78,11 +66,17 @@ class Manifest:
     sources: tuple[SourceFile, ...]
     num_jets: int
     streams: dict[str, StoredStream]
+    is_mixed: bool = False
 
     @property
     def is_complete(self) -> bool:
         """Whether it holds all jets of its files."""
         return self.num_jets == sum(source.num_jets for source in self.sources)
+
+    def sizes(self) -> dict[str, int]:
+        """File -> its size [bytes]."""
+        sizes = {stream.file: stream.rows * stream.record.dtype.itemsize for stream in self.streams.values()}
+        return sizes | {of.offsets: 8 * (self.num_jets + 1) for of in self.streams.values() if of.offsets is not None}
 
     def changed(self, sources: Sequence[SourceFile]) -> str | None:
         """In words, what is another in these files than in those that the store was made of; None where nothing is."""
@@ -103,17 +97,15 @@ class Manifest:
             content = json.loads((folder / NAME).read_text())
             streams = {name: _stream(stream) for name, stream in content["streams"].items()}
             sources = tuple(SourceFile(**source) for source in content["sources"])
-            return cls(content["key"], content["recipe"], sources, content["num_jets"], streams)
+            return cls(content["key"], content["recipe"], sources, content["num_jets"], streams, content["is_mixed"])
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
 
 
 def _stream(content: dict[str, Any]) -> StoredStream:
-    matrices = {
-        role: tuple(StoredMatrix(m["file"], np.dtype(m["dtype"]).str, tuple(m["names"])) for m in content[role])
+    groups = {
+        role: tuple(Group(tuple(g["names"]), np.dtype(g["dtype"]).str, g["start"]) for g in content["record"][role])
         for role in ("inputs", "labels")
     }
     ranges = {name: (low, high) for name, (low, high) in content["ranges"].items()}
-    return StoredStream(
-        tuple(content["variables"]), content["rows"], **matrices, offsets=content["offsets"], ranges=ranges
-    )
+    return StoredStream(content["file"], content["rows"], Record(**groups), content["offsets"], ranges)

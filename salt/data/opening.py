@@ -35,12 +35,21 @@ class Opening:
         Where stores go; None for the best place that there is.
     staging : Staging | None
         Where copies go; None for no copies.
+    is_mixed : bool
+        Write stores in a random order, also those that memory can hold.
     """
 
-    def __init__(self, store: bool = True, store_dir: str | Path | None = None, staging: Staging | None = None) -> None:
+    def __init__(
+        self,
+        store: bool = True,
+        store_dir: str | Path | None = None,
+        staging: Staging | None = None,
+        is_mixed: bool = False,
+    ) -> None:
         self.store = store
         self.store_dir = store_dir
         self.staging = staging
+        self.is_mixed = is_mixed
 
     def open(
         self, pattern: Pattern, recipe: Recipe, num_jets: int, labels: Labels, name: str, num_stored: int = 0
@@ -94,7 +103,7 @@ class Opening:
 
     def _stored(self, reader: Reader, count: int, stored: int, labels: Labels) -> Split:
         """The jets of a store, built where it is not there, copied where that is wanted."""
-        folder = open_store(wanted(reader, stored), self.store_dir, labels)
+        folder = open_store(wanted(reader, stored, self.is_mixed), self.store_dir, labels)
         reader.sample.close()
         info("store %s: %d jets%s, %s", folder.path, count, _constituents(folder.manifest), in_words(folder.num_bytes))
         if self.staging is not None:

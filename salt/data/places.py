@@ -20,10 +20,11 @@ from salt.data.build import StoreWriter
 from salt.data.folder import StoreFolder
 from salt.data.leases import lock
 from salt.data.manifest import Manifest
-from salt.data.reader import Reader
+from salt.data.mixing import mixed_blocks
+from salt.data.reader import Reader, StreamBlock
 from salt.data.remote import is_url
 from salt.data.sources import SourceFile
-from salt.data.space import free_space, in_words
+from salt.data.space import available_memory, free_space, in_words
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +33,24 @@ FOLDER = "salt-store"
 
 UNFINISHED = ".tmp"
 """End of the name of a store that is being built, or whose building was killed."""
+
+NO_PLACE = {
+    errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR, errno.ENAMETOOLONG,
+}  # fmt: skip
+"""What the system answers where a store cannot be: another place may do."""
+
+
+JETS_LOOKED_AT = 1000
+"""The size of a store is judged by so many."""
+
+MEMORY_SHARE = 0.5
+"""Stores of more than this share of the free memory are written in a random order."""
+
+POOL_SHARE = 1 / 8
+"""Share of the free memory that jets take while they are mixed, at most."""
+
+DEFAULT_MEMORY = 2**31
+"""Bytes that are taken to be free where nothing is known."""
 
 
 class NoRoomError(OSError):
@@ -46,6 +65,8 @@ class Wanted(NamedTuple):
     name: str
     """Name of its folder: that of the first file, and the key of the recipe."""
     key: str
+    is_mixed: bool = False
+    """Whether it is to be written in a random order, even if memory could hold it."""
 
     @property
     def sources(self) -> list[SourceFile]:
@@ -53,11 +74,11 @@ class Wanted(NamedTuple):
         return self.reader.sample.files
 
 
-def wanted(reader: Reader, num_jets: int) -> Wanted:
+def wanted(reader: Reader, num_jets: int, is_mixed: bool = False) -> Wanted:
     """The store of the first jets that a reader gives."""
     paths = [source.path for source in reader.sample.files]
     key = reader.recipe.key(paths)
-    return Wanted(reader, num_jets, f"{Path(paths[0]).stem}-{key}", key)
+    return Wanted(reader, num_jets, f"{Path(paths[0]).stem}-{key}", key, is_mixed)
 
 
 def roots(sources: Sequence[SourceFile], store_dir: str | Path | None) -> list[Path]:
@@ -110,7 +131,7 @@ def open_store(want: Wanted, store_dir: str | Path | None, labels: Mapping[str, 
         try:
             return _build_once(root, want, labels)
         except OSError as error:
-            if error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM}:
+            if error.errno not in NO_PLACE:
                 raise
             reasons.append(f"{root}: {error.strerror}")
     asked = "" if store_dir is None else ". Give another data.store_dir, or data.store: false"
@@ -127,6 +148,8 @@ def _usable(path: Path, want: Wanted, labels: Mapping[str, Sequence[str]]) -> tu
         return None, changed
     if manifest.num_jets < want.num_jets:
         return None, f"the one there is holds {manifest.num_jets} jets only"
+    if manifest.is_mixed and manifest.num_jets > want.num_jets:
+        return None, f"the one there is holds {manifest.num_jets} jets in a random order, not the first {want.num_jets}"
     with suppress(OSError):  # a file is missing
         folder = StoreFolder(path, manifest, labels)
         if folder.is_whole and Manifest.read(path) == manifest:  # no other took its place while it was opened
@@ -151,8 +174,8 @@ def _build_once(root: Path, want: Wanted, labels: Mapping[str, Sequence[str]]) -
 
 @contextmanager
 def _locked(root: Path, name: str) -> Iterator[None]:
-    """Hold the lock of a store. The folders that had to be made for it go again where they stay empty."""
-    made = [folder for folder in (root, *root.parents) if not folder.exists()]
+    """Hold the lock of a store. The folders that are made for stores alone go again where they stay empty."""
+    made = [folder for folder in (root, *root.parents) if folder.name == FOLDER or not folder.exists()]
     with ExitStack() as stack:
         stack.callback(_remove_empty, made)
         while True:
@@ -195,36 +218,50 @@ def _build(folder: Path, want: Wanted) -> Manifest:
     """Write the arrays and the manifest."""
     start = time.perf_counter()
     reader = want.reader
+    needed = _checked_size(folder, want)
+    free = available_memory()
+    is_mixed = want.is_mixed or (free is not None and needed > free * MEMORY_SHARE)
+    if is_mixed:
+        log.info("its jets are written in a random order: they will be read by windows")
     writer = StoreWriter(folder, reader.streams)
     try:
         with tqdm(total=want.num_jets, unit=" jets", unit_scale=True, disable=None, desc="store", leave=False) as bar:
-            for first, blocks in reader.blocks(0, want.num_jets):
-                if first == 0:
-                    _check_room(folder, blocks, want)
+            for blocks in _blocks(want, needed, free, is_mixed):
                 writer.append(blocks)
                 bar.update(min(bar.total - bar.n, len(next(iter(blocks.values())).lengths)))
         streams = writer.finish()
     finally:
         writer.close()
-    manifest = Manifest(want.key, reader.recipe.describe(), tuple(want.sources), want.num_jets, streams)
+    content = (want.key, reader.recipe.describe(), tuple(want.sources), want.num_jets, streams, is_mixed)
+    manifest = Manifest(*content)
     manifest.write(folder)
     size, seconds = sum(file.stat().st_size for file in folder.iterdir()), time.perf_counter() - start
     log.info("built %s: %d jets, %s, in %.1f s", want.name, want.num_jets, in_words(size), seconds)
     return manifest
 
 
-def _check_room(folder: Path, blocks: Mapping[str, Any], want: Wanted) -> None:
-    """Say how much the store will take, judging by its first block, and raise where that is more than is free."""
-    size = sum(m.nbytes for block in blocks.values() for m in (*block.inputs, *block.labels))
-    jets = len(next(iter(blocks.values())).lengths)
-    ragged = sum(block.lengths.nbytes for block in blocks.values())
-    needed = int((size + ragged) * want.num_jets / jets)
-    free = free_space(folder).free
-    log.info(
-        "%d jets need about %s in %s, where %s is free", want.num_jets, in_words(needed), folder.parent, in_words(free)
-    )
+def _blocks(want: Wanted, needed: int, free: int | None, is_mixed: bool) -> Iterator[dict[str, StreamBlock]]:
+    """The jets of a store, in the order in which they are written."""
+    if is_mixed:
+        pool = int((free or DEFAULT_MEMORY) * POOL_SHARE) * want.num_jets // max(needed, 1)
+        yield from mixed_blocks(want.reader, want.num_jets, pool)
+    else:
+        yield from (blocks for _, blocks in want.reader.blocks(0, want.num_jets))
+
+
+def _checked_size(folder: Path, want: Wanted) -> int:
+    """Bytes that a store will take, judging by its first jets; said, and raised where that is more than is free."""
+    jets = min(want.num_jets, JETS_LOOKED_AT)
+    size = 0
+    for _, blocks in want.reader.blocks(0, jets):
+        packed = [of.pack(blocks[name], of.record()) for name, of in want.reader.streams.items()]
+        size += sum(rows.nbytes for rows in packed) + sum(8 * len(block.lengths) for block in blocks.values())
+    needed, free = size * want.num_jets // jets, free_space(folder).free
+    room = f"at most {in_words(needed)} in {folder.parent}, where {in_words(free)} is free"
+    log.info("%d jets will take about %s", want.num_jets, room)
     if needed > free:
         raise OSError(errno.ENOSPC, f"needs about {in_words(needed)}, but only {in_words(free)} is free")
+    return needed
 
 
 def _difference(root: Path, want: Wanted) -> str:

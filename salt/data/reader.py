@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from salt.data import h5
 from salt.data.derive import RowError
 from salt.data.recipe import NonFinite, Recipe, StreamRecipe
+from salt.data.record import Group, Record
 from salt.data.rows import RowView
 from salt.data.sources import Sample
 from salt.data.tables import Table
@@ -78,9 +79,22 @@ class StreamReader:
         self.inputs = _plans(first, recipe.variables)
         self.labels = _plans(first.with_labels(recipe.label_derivations), tuple(dict.fromkeys(recipe.labels)))
 
-    def place(self, label: str) -> tuple[int, int]:
-        """Where a label is: which of the matrices, and which of its columns."""
-        return next((i, plan.names.index(label)) for i, plan in enumerate(self.labels) if label in plan.names)
+    def record(
+        self, inputs: Mapping[str, np.dtype] | None = None, labels: Mapping[str, np.dtype] | None = None
+    ) -> Record:
+        """What a row of the stream is, with these types of its columns; None for those in which they are read."""
+        inputs = inputs or {name: plan.dtype for plan in self.inputs for name in plan.names}
+        labels = labels or {name: plan.dtype for plan in self.labels for name in plan.names}
+        return Record.of([(name, inputs[name]) for name in self.recipe.variables], list(labels.items()))
+
+    def pack(self, block: StreamBlock, record: Record) -> NDArray:
+        """(r,) rows of a block."""
+        rows = record.empty(int(block.lengths.sum()))
+        for group in record.inputs:
+            group.put(rows, _together(self.inputs, block.inputs, group))
+        for group in record.labels:
+            group.put(rows, _together(self.labels, block.labels, group))
+        return rows
 
     def _check(self) -> None:
         """Raise where something is asked for that is not there."""
@@ -157,6 +171,17 @@ class StreamReader:
         )
 
 
+def _together(plans: Sequence[Plan], matrices: Sequence[NDArray], group: Group) -> NDArray:
+    """(r, k) the columns of a group, of whatever matrices they are in."""
+    for plan, matrix in zip(plans, matrices, strict=True):
+        if set(group.names) <= set(plan.names):
+            columns = [plan.names.index(name) for name in group.names]
+            start, stop = columns[0], columns[0] + len(columns)
+            return matrix[:, start:stop] if columns == list(range(start, stop)) else matrix[:, columns]
+    found = {name: m[:, i] for p, m in zip(plans, matrices, strict=True) for i, name in enumerate(p.names)}
+    return np.stack([found[name].astype(group.dtype) for name in group.names], axis=1)
+
+
 def _plans(rows: RowView, names: Sequence[str]) -> list[Plan]:
     """Which of these columns are stored together: those of one type of number."""
     groups: dict[np.dtype, list[str]] = {}
@@ -231,6 +256,11 @@ class Reader:
             for name, table in tables.items()
         }
 
+    @property
+    def chunk(self) -> int:
+        """Reads that start at multiples of this many jets are cheap."""
+        return max(table.chunk for table in self.tables.values())
+
     def blocks(self, first: int = 0, count: int | None = None) -> Iterator[tuple[int, dict[str, StreamBlock]]]:
         """Columns of these jets, block by block, each with the number of its first jet.
 
@@ -242,7 +272,7 @@ class Reader:
             How many jets; None for all that follow.
         """
         stop = self.num_jets if count is None else first + count
-        chunk = max(table.chunk for table in self.tables.values())
+        chunk = self.chunk
         jet_bytes = sum(t.dtype.itemsize * int(np.prod(t.shape[1:])) for t in self.tables.values())
         step = max(BLOCK_BYTES // max(jet_bytes * chunk, 1), 1) * chunk
         buffers: dict[str, NDArray] = {}

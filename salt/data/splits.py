@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from salt.data.columns import Columns, Matrix, make_columns
+from salt.data.columns import Columns, make_columns
 from salt.data.folder import Ranges, StoreFolder
 from salt.data.reader import Reader, StreamBlock, StreamReader
 from salt.data.store import Store
@@ -143,9 +143,11 @@ class FileSplit(Split):
 
     def column(self, stream: str, name: str) -> NDArray:
         """(r,) a label or other column of a stream."""
-        place, column = self.reader.streams[stream].place(name)
-        blocks = self.reader.blocks(0, self.num_jets)
-        return np.concatenate([block[stream].labels[place][:, column] for _, block in blocks])
+        of = self.reader.streams[stream]
+        record = of.record()
+        return np.concatenate(
+            [record.column(of.pack(blocks[stream], record), name) for _, blocks in self.reader.blocks(0, self.num_jets)]
+        )
 
     def ranges(self, stream: str) -> dict[str, tuple[int, int]]:
         """Nothing is known before the files are read."""
@@ -188,17 +190,14 @@ class MemorySplit(Split):
 
     def ranges(self, stream: str) -> dict[str, tuple[int, int]]:
         """Looked up."""
-        matrices = [m for m in self.store.columns[stream].labels if m.values.dtype.kind in "iu" and len(m.values)]
-        return {
-            name: (int(matrix.values[:, i].min()), int(matrix.values[:, i].max()))
-            for matrix in matrices
-            for i, name in enumerate(matrix.names)
-        }
+        columns = self.store.columns[stream]
+        groups = [group for group in columns.record.labels if np.dtype(group.dtype).kind in "iu" and len(columns.rows)]
+        found = {name: columns.column(name) for group in groups for name in group.names}
+        return {name: (int(column.min()), int(column.max())) for name, column in found.items()}
 
 
 def _columns(stream: StreamReader, blocks: Sequence[StreamBlock]) -> Columns:
     """Columns of all rows of these blocks."""
-    inputs = [Matrix(plan.names, np.concatenate([b.inputs[i] for b in blocks])) for i, plan in enumerate(stream.inputs)]
-    labels = [Matrix(plan.names, np.concatenate([b.labels[i] for b in blocks])) for i, plan in enumerate(stream.labels)]
-    lengths = np.concatenate([block.lengths for block in blocks])
-    return make_columns(inputs, labels, stream.recipe.variables, lengths, stream.is_ragged)
+    record = stream.record()
+    rows = np.concatenate([stream.pack(block, record) for block in blocks])
+    return make_columns(rows, record, np.concatenate([b.lengths for b in blocks]) if stream.is_ragged else None)

@@ -7,7 +7,6 @@ removed. After a SIGKILL, or a SIGTERM that nobody handles (see salt.data.death)
 from __future__ import annotations
 
 import logging
-import os
 import sys
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -41,7 +40,7 @@ class Staging:
         self.key = key
         self._ledger = Ledger(self.folder)
         self._shares: list[Share] = []
-        weakref.finalize(self, _release, self._ledger, self._shares, os.getpid())
+        weakref.finalize(self, _release, self._ledger, self._shares)
 
     def stage(self, paths: Sequence[Path]) -> dict[Path, Path]:
         """Copy files, or folders whole, unless another process of this machine has; all or none.
@@ -71,7 +70,7 @@ class Staging:
 
     def release(self) -> None:
         """Let go of all copies, and remove those that nobody uses, leftovers of killed processes included."""
-        _release(self._ledger, self._shares, os.getpid())
+        _release(self._ledger, self._shares)
 
     def _hold(self, copies: Iterable[Copy]) -> None:
         """Hold these copies, after making those that are not there."""
@@ -112,9 +111,9 @@ def _let_go(shares: list[Share]) -> None:
         shares.pop().release()
 
 
-def _release(ledger: Ledger, shares: list[Share], process: int) -> None:
-    """Let go and tidy up, where there is something to let go; children that inherited it do nothing."""
-    if shares and os.getpid() == process:
+def _release(ledger: Ledger, shares: list[Share]) -> None:
+    """Let go and tidy up, where there is something to let go; what a forked child has here, its parent still holds."""
+    if shares:
         _let_go(shares)
         ledger.close()
 
