@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+from contextlib import ExitStack
 from pathlib import Path
 
 import lightning.pytorch as pl
@@ -32,13 +33,17 @@ class RunRecord(SaveConfigCallback):
             return
         run = Path(trainer.default_root_dir)
         run.mkdir(parents=True, exist_ok=True)
-        config = self.config.clone()
-        for key in COPIED:
-            if config.data[key] is not None:
-                copy = run / Path(config.data[key]).name
-                shutil.copyfile(config.data[key], copy)
-                config.data[key] = str(copy)
-        temporary = run / ".config.yaml.part"
-        self.parser.save(config, temporary, skip_unset=False, overwrite=True, multifile=False, format="yaml")
-        temporary.rename(run / "config.yaml")
+        with ExitStack() as undo:  # a record is there whole, or not at all
+            config = self.config.clone()
+            for key in COPIED:
+                if config.data[key] is not None:
+                    copy = run / Path(config.data[key]).name
+                    undo.callback(copy.unlink, missing_ok=True)
+                    shutil.copyfile(config.data[key], copy)
+                    config.data[key] = str(copy)
+            temporary = run / ".config.yaml.part"
+            undo.callback(temporary.unlink, missing_ok=True)
+            self.parser.save(config, temporary, skip_unset=False, overwrite=True, multifile=False, format="yaml")
+            temporary.rename(run / "config.yaml")
+            undo.pop_all()
         log.info("run directory: %s", run)

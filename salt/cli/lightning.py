@@ -18,6 +18,7 @@ from jsonargparse.typing import register_type
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from salt.callbacks.data_wait import DataWait
+from salt.callbacks.label_check import LabelCheck
 from salt.callbacks.record import RunRecord
 from salt.cli import configs
 from salt.cli.check import check
@@ -68,7 +69,7 @@ class SaltCLI(LightningCLI):
                 SaltDataModule,
                 save_config_callback=RunRecord if verb == "fit" else None,
                 seed_everything_default=42,
-                trainer_defaults={"callbacks": [DataWait()]} if verb == "fit" else None,
+                trainer_defaults={"callbacks": [LabelCheck(), DataWait()]} if verb == "fit" else None,
                 parser_kwargs={"prog": "salt", "exit_on_error": False, verb: parser_kwargs},
                 args=[verb, *options],
                 auto_configure_optimizers=False,

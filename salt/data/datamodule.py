@@ -22,6 +22,7 @@ from salt.data.opening import Opening
 from salt.data.parameters import Parameters
 from salt.data.recipe import NonFinite, Recipe
 from salt.data.recipes import Options, joined_labels, make_recipe
+from salt.data.space import available_memory
 from salt.data.splits import Split
 from salt.data.staging import Staging
 from salt.data.transforms import Transform
@@ -244,8 +245,7 @@ class SaltDataModule(lightning.LightningDataModule):
         if self.seed is not None:
             self._shuffle_seed = self.seed
         elif self._shuffle_seed is None:
-            seed = torch.initial_seed()
-            self._shuffle_seed = self.trainer.strategy.broadcast(seed) if self.trainer else seed
+            self._shuffle_seed = self._agreed(torch.initial_seed())
 
     def _setup_fit(self) -> None:
         validates = self.trainer.limit_val_batches != 0 if self.trainer else self.files["val"] is not None
@@ -271,6 +271,10 @@ class SaltDataModule(lightning.LightningDataModule):
     def num_test_jets(self) -> int:
         """Number of jets that are tested; known after setup."""
         return self.split("test").num_jets
+
+    def opened(self) -> list[Stage]:
+        """Which jets have been opened: train, val or test."""
+        return list(self._splits)
 
     def split(self, name: Stage) -> Split:
         """The jets of train, val or test; known after setup."""
@@ -299,8 +303,13 @@ class SaltDataModule(lightning.LightningDataModule):
             rank=ranks[0],
             num_ranks=ranks[1],
             pin_memory=self._loading.pin_memory and torch.cuda.is_available(),
+            free=self._agreed(available_memory()),
         )
         return loading.loader(split, shuffle, chosen, augmentation, self._epoch())
+
+    def _agreed(self, value: int | None) -> int | None:
+        """The first rank's value, on all ranks."""
+        return self.trainer.strategy.broadcast(value) if self.trainer else value
 
     def _epoch(self) -> Callable[[], int]:
         """Where a loader learns the number of its epoch: the trainer, or a count of its own iterations."""

@@ -118,6 +118,7 @@ class PartsFeed(Feed):
                 upcoming = self._read_next(windows, ahead)
                 for positions in window.batches:
                     yield self.augmentation(_gather(stores, self.jets(positions)), epoch)
+                    stores = stores[-1:]  # what was carried is in the first batch, all of it
 
     def _read_next(self, windows: Iterator[Window], ahead: ThreadPoolExecutor) -> tuple[Window, Future[Store]] | None:
         """The next window, and its jets, which are being read; None where the epoch ends."""

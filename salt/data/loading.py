@@ -15,7 +15,7 @@ from salt.data.device import DeviceStore
 from salt.data.feeds import Feed, PartsFeed, StoreFeed
 from salt.data.loader import Loader, WorkerLoader
 from salt.data.order import Order, make_order
-from salt.data.space import available_memory, in_words
+from salt.data.space import in_words
 from salt.data.splits import Split
 
 info = rank_zero_only(logging.getLogger(__name__).info)
@@ -62,6 +62,8 @@ class Loading:
         Jets of a window; None for what memory has room for.
     device : str
         Where the store's columns are: cpu or cuda.
+    free : int | None
+        Bytes of memory that are free, the same for all ranks, which must come to the same decision; None: not known.
     """
 
     batch_size: int
@@ -75,6 +77,7 @@ class Loading:
     context: str | None = None
     window_jets: int | None = None
     device: str = "cpu"
+    free: int | None = None
 
     def loader(
         self, split: Split, mode: Shuffle, chosen: NDArray | None, augmentation: Augmentation, epoch: Callable[[], int]
@@ -103,7 +106,7 @@ class Loading:
         return Loader(feed, epoch, self.prefetch, self.pin_memory and self.device == "cpu")
 
     def _feed(self, split: Split, mode: Shuffle, chosen: NDArray | None, augmentation: Augmentation) -> Feed:
-        size, free = split.num_bytes, available_memory()
+        size, free = split.num_bytes, self.free
         fits = free is None or size <= free * MEMORY_SHARE
         if mode == "auto":
             mode = "exact" if fits and split.is_random else "window"

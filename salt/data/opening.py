@@ -107,7 +107,8 @@ class Opening:
         reader.sample.close()
         info("store %s: %d jets%s, %s", folder.path, count, _constituents(folder.manifest), in_words(folder.num_bytes))
         if self.staging is not None:
-            folder = StoreFolder(self.staging.stage([folder.path])[folder.path], folder.manifest, labels)
+            copy = self.staging.stage([folder.path])[folder.path]
+            folder = StoreFolder(copy, Manifest.read(copy) or folder.manifest, labels)
         return StoredSplit(folder, count)
 
     def _streamed(self, reader: Reader, pattern: Pattern, count: int, labels: Labels, name: str) -> Split:

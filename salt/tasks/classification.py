@@ -79,7 +79,7 @@ class ClassificationTask(Task):
         top = ranges.get(self.label, (0, 0))[1]
         if self.label_map is None and top >= self.net.output_size:
             raise ValueError(
-                f"label {self.label} of {self.input_name!r} has the value {top} in the training jets, but task "
+                f"label {self.label} of {self.input_name!r} has the value {top}, but task "
                 f"{self.name!r} knows the classes 0 to {self.net.output_size - 1}: raise dense_config.output_size, "
                 "give label_map, or mend the file"
             )
@@ -89,14 +89,19 @@ class ClassificationTask(Task):
         target = self.classes(labels[self.label]).flatten()
         function = self.loss_function
         assert isinstance(function, nn.CrossEntropyLoss)
-        total = F.cross_entropy(
-            raw.flatten(0, -2),
-            target,
-            function.weight,
-            ignore_index=IGNORE,
-            reduction="sum",
-            label_smoothing=function.label_smoothing,
-        )
+        smoothing = function.label_smoothing
+        try:
+            total = F.cross_entropy(
+                raw.flatten(0, -2),
+                target,
+                function.weight,
+                ignore_index=IGNORE,
+                reduction="sum",
+                label_smoothing=smoothing,
+            )
+        except IndexError as error:  # of files that are not known before they are read
+            self.check_labels({self.label: (int(target.min()), int(target.max()))})
+            raise error
         known = target != IGNORE
         count = known.sum() if function.weight is None else function.weight[target[known]].sum()
         return total, count

@@ -15,7 +15,6 @@ import torch.distributed as dist
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
-from salt.data.datamodule import SaltDataModule
 from salt.data.dicts import read_norm_dict
 from salt.models.saltmodel import SaltModel
 from salt.nn.embedding import InputNorm
@@ -62,13 +61,6 @@ class SaltModule(lightning.LightningModule):
     def required_labels(self) -> dict[str, list[str]]:
         """Stream -> labels that the loader must bring."""
         return self.model.required_labels()
-
-    def setup(self, stage: str) -> None:
-        """Look at the labels' values before the first step does."""
-        data = self.trainer.datamodule  # type: ignore[attr-defined]
-        if stage == "fit" and isinstance(data, SaltDataModule):
-            for task in self.model.heads():
-                task.check_labels(data.split("train").ranges(task.input_name))
 
     def forward(self, inputs: Inputs) -> Preds:
         """Un-normalised inputs to the raw output of each task."""

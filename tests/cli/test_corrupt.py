@@ -248,19 +248,16 @@ def test_a_label_that_no_class_is_for_is_told_wherever_it_is(told, large, place,
     assert "knows the classes 0 to 3" in error
 
 
-@pytest.mark.xfail(strict=True, reason="the run directory is made before the labels are looked at")
 def test_a_late_label_that_no_class_is_for_leaves_no_run(refused, large):
     refused(large(setting("jets", "flavour_label", 11_900, 20)))
 
 
-@pytest.mark.xfail(strict=True, raises=IndexError, reason="labels are looked at in stores alone")
 def test_a_label_that_no_class_is_for_is_told_while_training_from_the_file(told, large):
     error = told(large(setting("jets", "flavour_label", 11_900, 20)), "--data.store=false")
     assert "flavour_label" in error
     assert "20" in error
 
 
-@pytest.mark.xfail(strict=True, raises=IndexError, reason="labels are looked at in the training file alone")
 def test_a_label_of_the_validation_file_that_no_class_is_for_is_told(refused, dataset, tmp_path):
     val = dataset(setting("jets", "flavour_label", 700, 20)).rename(tmp_path / "mine" / "val.h5")
     error = refused(dataset(), val=val)
@@ -323,7 +320,6 @@ def test_a_full_disk_for_runs_is_told(told, dataset, disk):
     assert "No space left on device" in told(dataset(), "--trainer.default_root_dir", disk / "logs")
 
 
-@pytest.mark.xfail(strict=True, reason="the run directory stays, with an empty dictionary")
 def test_a_full_disk_for_runs_leaves_no_half_of_a_run(refused, dataset, disk):
     fill(disk, 0)
     error = refused(dataset(), "--trainer.default_root_dir", disk / "logs", folders=[disk])

@@ -33,12 +33,18 @@ def split_of(make_file, schema, labels):
         split.close()
 
 
+class Memory:
+    """How much of it is free, as loaders are told."""
+
+    free = None
+
+
 @pytest.fixture
 def memory(monkeypatch):
     """Set how much of it is free."""
 
     def limit(free):
-        monkeypatch.setattr(loading, "available_memory", lambda: free)
+        monkeypatch.setattr(Memory, "free", free)
 
     return limit
 
@@ -50,7 +56,9 @@ def small_blocks(monkeypatch):
 
 
 def loader(split, mode, chosen=None, epoch=0, **facts):
-    return Loading(**{"batch_size": 20, "seed": 3} | facts).loader(split, mode, chosen, Augmentation({}), lambda: epoch)
+    return Loading(**{"batch_size": 20, "seed": 3, "free": Memory.free} | facts).loader(
+        split, mode, chosen, Augmentation({}), lambda: epoch
+    )
 
 
 def epoch_of(*arguments, **facts):
