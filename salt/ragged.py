@@ -48,8 +48,12 @@ class Segments:
     @classmethod
     def from_lengths(cls, lengths: Tensor) -> Segments:
         """Segments of jets with these numbers of tokens (B,)."""
-        zero = torch.zeros(1, dtype=torch.int64, device=lengths.device)
-        return cls(torch.cat([zero, lengths.to(torch.int64).cumsum(0)]))
+        offsets = torch.zeros(lengths.shape[0] + 1, dtype=torch.int64, device=lengths.device)
+        if lengths.device.type == "cpu":  # torch's own calls take ten times as long on so few numbers
+            np.cumsum(lengths.numpy(), out=offsets.numpy()[1:])
+        else:
+            torch.cumsum(lengths, 0, out=offsets[1:])
+        return cls(offsets)
 
     @property
     def num_jets(self) -> int:
@@ -74,8 +78,10 @@ class Segments:
     @cached_property
     def runs(self) -> list[Run]:
         """Neighbouring jets of equal length, in order."""
-        values, counts = torch.unique_consecutive(self.lengths, return_counts=True)
-        return [Run(jets, length) for length, jets in zip(values.tolist(), counts.tolist(), strict=True)]
+        lengths = self.lengths.cpu().numpy()
+        ends = np.append(np.flatnonzero(np.diff(lengths)) + 1, len(lengths)) if len(lengths) else np.empty(0, int)
+        counts = np.diff(ends, prepend=0)
+        return [Run(jets, length) for jets, length in zip(counts.tolist(), lengths[ends - 1].tolist(), strict=True)]
 
     @cached_property
     def run_sizes(self) -> list[int]:

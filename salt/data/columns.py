@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -16,6 +17,15 @@ from torch import Tensor
 
 from salt.data.record import Record
 from salt.ragged import Ragged, Segments
+
+
+class Gathered(NamedTuple):
+    """What a batch has of one stream."""
+
+    values: Tensor | Ragged
+    """Input variables, float32: (B, F), or ragged."""
+    labels: dict[str, Tensor]
+    """Label -> (B,) or (t,), int64 or float32."""
 
 
 class Columns(ABC):
@@ -53,16 +63,32 @@ class Columns(ABC):
         """(B,) number of constituents of these jets (B,); 0 for a stream with one row a jet."""
 
     @abstractmethod
-    def places(self, jets: NDArray) -> tuple[NDArray, Segments | None]:
-        """(t,) where the rows of these jets (B,) are, and where each jet's lie; None where each jet has one."""
+    def places(self, jets: NDArray) -> NDArray:
+        """(t,) where the rows of these jets (B,) are, one jet after the other."""
 
-    def gather(self, jets: NDArray, labels: Sequence[str]) -> tuple[Tensor | Ragged, dict[str, Tensor]]:
-        """Input variables (float32), and these labels (int64 or float32), of these jets (B,), in that order."""
-        places, segments = self.places(jets)
-        rows = self.rows.take(places)
-        values = self.record.values(rows)
-        found = {name: self.record.label(rows, name) for name in labels}
-        return (values if segments is None else Ragged(values, segments)), found
+    @abstractmethod
+    def segments(self, jets: NDArray) -> Segments | None:
+        """Where each jet's rows lie among those of these jets (B,); None where each jet has one."""
+
+    def gather(self, parts: Sequence[NDArray], labels: Sequence[str]) -> list[Gathered]:
+        """What batches of these jets (B,) each have, in their order; all of it is copied at once.
+
+        Parameters
+        ----------
+        parts : Sequence[NDArray]
+            The jets of each batch.
+        labels : Sequence[str]
+            Which labels they have.
+        """
+        rows = self.rows.take(self.places(np.concatenate(parts)))
+        segments = [self.segments(jets) for jets in parts]
+        sizes = [len(jets) if of is None else of.num_tokens for jets, of in zip(parts, segments, strict=True)]
+        values = self.record.values(rows).split(sizes)
+        columns = {name: self.record.label(rows, name).split(sizes) for name in labels}
+        return [
+            Gathered(values[i] if of is None else Ragged(values[i], of), {name: c[i] for name, c in columns.items()})
+            for i, of in enumerate(segments)
+        ]
 
     def column(self, name: str) -> NDArray:
         """(r,) a label or other column, as it is stored."""
@@ -86,9 +112,13 @@ class JetColumns(Columns):
         """(B,) zeros."""
         return np.zeros_like(jets)
 
-    def places(self, jets: NDArray) -> tuple[NDArray, Segments | None]:
+    def places(self, jets: NDArray) -> NDArray:
         """The jets themselves."""
-        return jets, None
+        return jets
+
+    def segments(self, jets: NDArray) -> Segments | None:
+        """None."""
+        return None
 
 
 class ConstituentColumns(Columns):
@@ -125,16 +155,19 @@ class ConstituentColumns(Columns):
         """(B,) number of constituents of these jets."""
         return self.offsets[jets + 1] - self.offsets[jets]
 
-    def places(self, jets: NDArray) -> tuple[NDArray, Segments | None]:
-        """(t,) where the rows of these jets are, and where each jet's lie."""
+    def places(self, jets: NDArray) -> NDArray:
+        """(t,) where the rows of these jets are."""
         starts = self.offsets[jets]
         lengths = self.offsets[jets + 1] - starts
-        segments = Segments.from_lengths(torch.from_numpy(lengths))
-        shift = starts - segments.offsets[:-1].numpy()  # from a jet's place in the batch to that in the store
-        places = np.repeat(shift, lengths)
+        places = np.repeat(starts - (np.cumsum(lengths) - lengths), lengths)  # from a row's place here to that there
         places += np.arange(len(places))
+        return places
+
+    def segments(self, jets: NDArray) -> Segments | None:
+        """Where each jet's rows lie among those of these jets."""
+        segments = Segments.from_lengths(torch.from_numpy(self.lengths(jets)))
         _ = segments.num_tokens, segments.runs, segments.run_sizes  # kept: integer work belongs to the loader
-        return places, segments
+        return segments
 
 
 def make_columns(rows: NDArray, record: Record, lengths: NDArray | None) -> Columns:

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import DTypeLike, NDArray
 from torch import Tensor
 
-from salt.data.columns import Columns
+from salt.data.columns import Columns, Gathered
 from salt.data.store import Store
 from salt.ragged import Ragged
 from salt.types import Batch
@@ -82,14 +82,16 @@ class DeviceStore(Store):
         self.device = torch.device(device)
         self._on_device = {name: DeviceColumns(self.columns[name], self.device) for name in self._gathered}
 
-    def _gather(self, stream: str, jets: NDArray) -> tuple[Tensor | Ragged, dict[str, Tensor]]:
-        """Inputs and labels of these jets (B,) of a stream, in that order, on the device."""
-        rows, segments = self.columns[stream].places(jets)
-        values, labels = self._on_device[stream].gather(
-            torch.from_numpy(rows).to(self.device), self.labels.get(stream, ())
-        )
-        return (values if segments is None else Ragged(values, segments.to(self.device))), labels
+    def _gather(self, stream: str, parts: Sequence[NDArray]) -> list[Gathered]:
+        """What each batch has of a stream, on the device."""
+        return [self._one(stream, jets) for jets in parts]
 
-    def gather(self, index: Tensor | NDArray) -> Batch:
-        """Jets of these numbers, on the device; see `Store`."""
-        return super().gather(index).to(self.device)
+    def _one(self, stream: str, jets: NDArray) -> Gathered:
+        columns = self.columns[stream]
+        places, segments = torch.from_numpy(columns.places(jets)).to(self.device), columns.segments(jets)
+        values, labels = self._on_device[stream].gather(places, self.labels.get(stream, ()))
+        return Gathered(values if segments is None else Ragged(values, segments.to(self.device)), labels)
+
+    def gather_all(self, parts: Sequence[NDArray]) -> list[Batch]:
+        """Several batches, on the device; see `Store`."""
+        return [batch.to(self.device) for batch in super().gather_all(parts)]

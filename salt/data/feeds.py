@@ -8,6 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
 from typing import Protocol
 
 from numpy.typing import NDArray
@@ -18,6 +19,9 @@ from salt.data.order import Order
 from salt.data.store import Store
 from salt.data.windows import Window
 from salt.types import Batch
+
+TOGETHER = 8000
+"""Jets that are gathered at once, for several small batches: what each call costs is shared."""
 
 
 class Parts(Protocol):
@@ -81,8 +85,10 @@ class StoreFeed(Feed):
 
     def batches(self, epoch: int, start_step: int = 0) -> Iterator[Batch]:
         """Those of an epoch, from `start_step` on."""
-        for positions in self.order.batches(epoch, start_step):
-            yield self.batch(positions, epoch)
+        batches = self.order.batches(epoch, start_step)
+        while together := list(islice(batches, max(TOGETHER // self.order.global_batch_size, 1))):
+            for batch in self.store.gather_all([self.jets(positions) for positions in together]):
+                yield self.augmentation(batch, epoch)
 
     def batch(self, positions: Tensor, epoch: int) -> Batch:
         """The batch of these positions (B,)."""

@@ -138,4 +138,6 @@ def _as_floats(rows: NDArray, group: Group) -> NDArray:
     if np.dtype(group.dtype) == np.float32:
         return block
     numbers = np.ascontiguousarray(block).view(group.dtype)
+    if np.dtype(group.dtype) == np.float16:  # numpy converts these one by one, torch many at once
+        return torch.from_numpy(numbers).float().numpy().view(f"V{4 * len(group.names)}")
     return numbers.astype(np.float32).view(f"V{4 * len(group.names)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import shutil
 from collections.abc import Iterator
 from contextlib import suppress
@@ -66,8 +67,8 @@ def in_words(size: int) -> str:
 
 
 def available_memory() -> int | None:
-    """Bytes of memory that this process may still take: the machine's, or its control group's; None where not known."""
-    limits = [*_of_machine(), *_of_groups()]
+    """Bytes of memory that this process may still take, by the least of all limits; None where none is known."""
+    limits = [*_of_machine(), *_of_groups(), *_of_process()]
     return max(min(limits), 0) if limits else None
 
 
@@ -77,6 +78,16 @@ def _of_machine() -> Iterator[int]:
             name, _, value = line.partition(":")
             if name == "MemAvailable":
                 yield int(value.split()[0]) * 1024
+
+
+def _of_process() -> Iterator[int]:
+    """What the process's own limits leave (`ulimit -v`, `ulimit -d`)."""
+    limits = {"VmSize": resource.RLIMIT_AS, "VmData": resource.RLIMIT_DATA}
+    with suppress(OSError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            name, _, value = line.partition(":")
+            if name in limits and (limit := resource.getrlimit(limits[name])[0]) != resource.RLIM_INFINITY:
+                yield limit - int(value.split()[0]) * 1024
 
 
 def _of_groups() -> Iterator[int]:

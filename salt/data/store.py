@@ -12,8 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from salt.data.columns import Columns
-from salt.ragged import Ragged
+from salt.data.columns import Columns, Gathered
 from salt.types import Batch
 
 
@@ -76,20 +75,36 @@ class Store:
         index : Tensor | NDArray
             (B,) int64 numbers of jets in the sample; the same jets in the batch's order are its `index`.
         """
-        numbers = np.asarray(index)
-        jets = numbers if self.numbers is None else np.searchsorted(self.numbers, numbers)
+        return self.gather_all([np.asarray(index)])[0]
+
+    def gather_all(self, parts: Sequence[NDArray]) -> list[Batch]:
+        """Several batches, as `gather` gives them, for less than one after the other.
+
+        Parameters
+        ----------
+        parts : Sequence[NDArray]
+            (B,) numbers of the jets of each batch.
+        """
+        known = self.numbers
+        jets = [self._sorted(part if known is None else np.searchsorted(known, part)) for part in parts]
+        gathered = {stream: self._gather(stream, jets) for stream in self._gathered}
+        return [
+            Batch(
+                inputs={stream: gathered[stream][i].values for stream in self.inputs},
+                labels={stream: gathered[stream][i].labels for stream in self.labels},
+                index=torch.from_numpy(of if known is None else known[of]),
+            )
+            for i, of in enumerate(jets)
+        ]
+
+    def _sorted(self, jets: NDArray) -> NDArray:
+        """These jets (B,) by their number of constituents."""
         lengths = np.zeros(len(jets), np.int64)
         for stream in self._gathered:
             lengths += self.columns[stream].lengths(jets)
-        order = lengths.astype(np.int16 if lengths.max(initial=0) < 2**15 else np.int64).argsort(kind="stable")
-        jets = jets[order]
-        gathered = {stream: self._gather(stream, jets) for stream in self._gathered}
-        return Batch(
-            inputs={stream: gathered[stream][0] for stream in self.inputs},
-            labels={stream: gathered[stream][1] for stream in self.labels},
-            index=torch.from_numpy(numbers[order]),
-        )
+        kind = np.int16 if lengths.max(initial=0) < 2**15 else np.int64  # sorted by their bytes where they are short
+        return jets[lengths.astype(kind).argsort(kind="stable")]
 
-    def _gather(self, stream: str, jets: NDArray) -> tuple[Tensor | Ragged, dict[str, Tensor]]:
-        """Inputs and labels of these jets (B,) of a stream, in that order."""
-        return self.columns[stream].gather(jets, self.labels.get(stream, ()))
+    def _gather(self, stream: str, parts: Sequence[NDArray]) -> list[Gathered]:
+        """What each batch has of a stream."""
+        return self.columns[stream].gather(parts, self.labels.get(stream, ()))

@@ -11,6 +11,7 @@ from lightning.pytorch.loggers import CSVLogger
 
 from salt.callbacks import data_wait
 from salt.callbacks.data_wait import DataWait
+from salt.data import feeds
 from salt.data.datamodule import SaltDataModule
 
 
@@ -53,8 +54,9 @@ def fit(tmp_path, sample_file, monkeypatch):
 
         def slow():
             made = loader()
-            gather = made.feed.store.gather
-            monkeypatch.setattr(made.feed.store, "gather", lambda index: (time.sleep(data), gather(index))[1])
+            gather = made.feed.store.gather_all
+            monkeypatch.setattr(feeds, "TOGETHER", 1)
+            monkeypatch.setattr(made.feed.store, "gather_all", lambda parts: (time.sleep(data), gather(parts))[1])
             return made
 
         if data:

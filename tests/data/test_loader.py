@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from salt.data import feeds
 from salt.data.augment import Augmentation
 from salt.data.feeds import PartsFeed, StoreFeed
 from salt.data.loader import Loader, WaitMeter, WorkerLoader
@@ -125,14 +126,15 @@ def test_an_iterator_that_nobody_asks_ends_its_thread(loader):
 
 def test_an_error_in_the_thread_is_raised_where_batches_are_asked_for(loader, monkeypatch):
     calls = count()
-    gather = loader.feed.store.gather
+    gather = loader.feed.store.gather_all
+    monkeypatch.setattr(feeds, "TOGETHER", 1)
 
     def fail(index):
         if next(calls) == 3:
             raise OSError("disk on fire")
         return gather(index)
 
-    monkeypatch.setattr(loader.feed.store, "gather", fail)
+    monkeypatch.setattr(loader.feed.store, "gather_all", fail)
     seen = []
     with pytest.raises(OSError, match="disk on fire"):
         seen.extend(loader)
@@ -141,8 +143,9 @@ def test_an_error_in_the_thread_is_raised_where_batches_are_asked_for(loader, mo
 
 def test_no_more_is_gathered_ahead_than_asked(store, feed_of, monkeypatch):
     calls = []
-    gather = store.gather
-    monkeypatch.setattr(store, "gather", lambda index: calls.append(1) or gather(index))
+    gather = store.gather_all
+    monkeypatch.setattr(feeds, "TOGETHER", 1)
+    monkeypatch.setattr(store, "gather_all", lambda parts: calls.append(1) or gather(parts))
     iterator = iter(Loader(feed_of(batch_size=5), lambda: 0, prefetch=2))
     next(iterator)
     time.sleep(0.1)
@@ -157,6 +160,18 @@ def test_a_loader_that_starts_at_a_step_goes_on_with_the_same_jets(feed_of, mode
     rest.start_at(step)
     assert jets(rest) == jets(whole)[step:]
     assert jets(rest) == jets(whole)  # the next epoch is whole again
+
+
+@pytest.mark.parametrize("together", [1, 50, 10_000])
+def test_batches_are_the_same_however_many_are_gathered_at_once(feed_of, monkeypatch, together):
+    alone = [feed_of().batch(positions, 0) for positions in feed_of().order.batches(0)]
+    monkeypatch.setattr(feeds, "TOGETHER", together)
+    for ours, expected in zip(feed_of().batches(0), alone, strict=True):
+        assert torch.equal(ours.index, expected.index)
+        assert torch.equal(ours.inputs["jets"], expected.inputs["jets"])
+        for stream in ("tracks", "flows"):
+            assert torch.equal(ours.inputs[stream].values, expected.inputs[stream].values)
+            assert torch.equal(ours.inputs[stream].offsets, expected.inputs[stream].offsets)
 
 
 @pytest.mark.parametrize("mode", ["exact", "window", "batch", "none"])
