@@ -46,8 +46,11 @@ JETS_LOOKED_AT = 1000
 MEMORY_SHARE = 0.5
 """Stores of more than this share of the free memory are written in a random order."""
 
-POOL_SHARE = 1 / 8
-"""Share of the free memory that jets take while they are mixed, at most."""
+POOL_SHARE = 1 / 32
+"""Share of the free memory that a pool of jets may take while they are mixed; four copies of it are made."""
+
+POOL_BYTES = 256 * 2**20
+"""What a pool takes at most: some hundred blocks, more of which mix no better."""
 
 DEFAULT_MEMORY = 2**31
 """Bytes that are taken to be free where nothing is known."""
@@ -243,7 +246,8 @@ def _build(folder: Path, want: Wanted) -> Manifest:
 def _blocks(want: Wanted, needed: int, free: int | None, is_mixed: bool) -> Iterator[dict[str, StreamBlock]]:
     """The jets of a store, in the order in which they are written."""
     if is_mixed:
-        pool = int((free or DEFAULT_MEMORY) * POOL_SHARE) * want.num_jets // max(needed, 1)
+        size = min(int((free or DEFAULT_MEMORY) * POOL_SHARE), POOL_BYTES)
+        pool = size * want.num_jets // max(needed, 1)
         yield from mixed_blocks(want.reader, want.num_jets, pool)
     else:
         yield from (blocks for _, blocks in want.reader.blocks(0, want.num_jets))
