@@ -20,7 +20,7 @@ from salt.data.store import Store
 from salt.data.windows import Window
 from salt.types import Batch
 
-TOGETHER = 8000
+TOGETHER = 4000
 """Jets that are gathered at once, for several small batches: what each call costs is shared."""
 
 
