@@ -36,7 +36,7 @@ def run_salt(*arguments):
     from salt.cli.main import main
 
     out, err, log = io.StringIO(), io.StringIO(), logging.getLogger("salt")
-    handlers = log.handlers[:]
+    handlers, level = log.handlers[:], log.level
     log.handlers.clear()  # the program makes its own, for the stderr that it finds
     try:
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
@@ -45,6 +45,7 @@ def run_salt(*arguments):
         code = leave.code
     finally:
         log.handlers[:] = handlers
+        log.setLevel(level)
     return Answer(code, out.getvalue(), err.getvalue())
 
 

@@ -261,8 +261,8 @@ def _checked_size(folder: Path, want: Wanted) -> int:
         packed = [of.pack(blocks[name], of.record()) for name, of in want.reader.streams.items()]
         size += sum(rows.nbytes for rows in packed) + sum(8 * len(block.lengths) for block in blocks.values())
     needed, free = size * want.num_jets // jets, free_space(folder).free
-    room = f"at most {in_words(needed)} in {folder.parent}, where {in_words(free)} is free"
-    log.info("%d jets will take about %s", want.num_jets, room)
+    room = f"{in_words(needed)} in {folder.parent}, where {in_words(free)} is free"
+    log.info("%d jets will take at most about %s", want.num_jets, room)
     if needed > free:
         raise OSError(errno.ENOSPC, f"needs about {in_words(needed)}, but only {in_words(free)} is free")
     return needed

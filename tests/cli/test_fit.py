@@ -1,3 +1,4 @@
+import csv
 import re
 from collections import Counter
 from datetime import datetime
@@ -153,14 +154,20 @@ def test_a_second_run_does_not_mix_with_the_first_of_that_name(salt):
     assert "there is a run in " in answer.error
 
 
+def metrics_of(run):
+    """What was logged, but for what is measured by the clock."""
+    with (run / "metrics.csv").open() as file:
+        return [{name: value for name, value in row.items() if name != "data_wait"} for row in csv.DictReader(file)]
+
+
 def test_the_saved_config_alone_gives_the_same_run_beside_the_old(salt, finished_run, own_run, tmp_path):
-    before = (own_run / "metrics.csv").read_bytes()
+    before = metrics_of(own_run)
     answer = salt("fit", "--config", own_run / "config.yaml")
     assert answer.code == 0, answer.err
     (new,) = set((tmp_path / "logs").iterdir()) - {own_run}
     assert equal(weights_of(new), weights_of(finished_run[0]))
-    assert (own_run / "metrics.csv").read_bytes() == before
-    assert (new / "metrics.csv").read_bytes() == before
+    assert metrics_of(own_run) == before
+    assert metrics_of(new) == before
 
 
 def test_the_saved_config_of_a_run_with_a_suffix_gives_a_run_beside_it(salt):
