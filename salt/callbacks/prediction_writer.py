@@ -15,8 +15,8 @@ import torch
 from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from salt.data import h5
 from salt.data.evaluation import Column, EvaluationFile
+from salt.data.fields import check_type
 from salt.data.reader import Reader
 from salt.data.sources import open_sample
 from salt.ragged import Ragged
@@ -114,7 +114,7 @@ class PredictionWriter(Callback):
             return list(table.dtype.names or ())
         fields = list(dict.fromkeys(self.extra_vars.get(stream, [])))
         for field in fields:
-            h5.check_type(table.dtype, field, "field", f"{table.where}, PredictionWriter's extra_vars.{stream}")
+            check_type(table.dtype, field, "field", f"{table.where}, PredictionWriter's extra_vars.{stream}")
         return fields
 
     def on_test_batch_end(

@@ -15,7 +15,7 @@ from salt.cli.resolve import Asked, made, schema, tasks
 from salt.cli.umami import is_normalised
 from salt.cli.widths import misfits
 from salt.data.dicts import read_class_dict, read_norm_dict
-from salt.data.h5 import check_type
+from salt.data.fields import check_type
 from salt.data.names import unknown
 from salt.data.sources import Pattern, Sample, open_sample
 from salt.tasks.classification import CLASS_NAMES

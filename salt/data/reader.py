@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from salt.data import h5
 from salt.data.derive import RowError
+from salt.data.fields import check_type
 from salt.data.recipe import NonFinite, Recipe, StreamRecipe
 from salt.data.record import Group, Record
 from salt.data.rows import RowView
@@ -112,7 +112,7 @@ class StreamReader:
         for kind, name, why in asked:
             if name not in made:
                 table = self.jets if name.startswith(prefix) else self.table
-                h5.check_type(table.dtype, name.removeprefix(prefix), kind, table.where + why)
+                check_type(table.dtype, name.removeprefix(prefix), kind, table.where + why)
 
     def kept(self, records: NDArray, jets: NDArray) -> NDArray[np.bool_]:
         """(n, l) bool: which of the first l slots of these (n, L) records are read; (n,) are their jets'."""

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from salt.data.derive import Derivation
-from salt.data.h5 import is_valid
+from salt.data.fields import is_valid
 from salt.data.rows import RowView
 from salt.data.selections import Filter
 from salt.types import PARAMETERS
