@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any, Literal
 
 import lightning
 import torch
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from salt.data.augment import Augmentation
 from salt.data.choice import Choice
@@ -28,6 +30,14 @@ from salt.data.staging import Staging
 from salt.data.transforms import Transform
 from salt.data.workers import speak_of_workers
 from salt.types import PARAMETERS, Schema
+
+warn = rank_zero_only(logging.getLogger(__name__).warning)
+
+UNREAD = {
+    "config_s3": "S3 takes its keys and its server from AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_ENDPOINT_URL",
+    "edge_constructors": "no model here takes features of pairs yet",
+}
+"""Options that are accepted and not read, and why; for all others: the files of a glob are read one by one."""
 
 STAGES: dict[Stage, str] = {"train": "fit", "val": "validate", "test": "test"}
 """Lightning's names."""
@@ -114,7 +124,7 @@ class SaltDataModule(lightning.LightningDataModule):
     mf_config : MaskformerConfig | None
         Objects that are to be found among the constituents; None where there are none.
     edge_constructors : list[dict[str, Any]] | None
-        Features of pairs of constituents, for the model; None for none.
+        Features of pairs of constituents, for the model; None for none. Not used yet: a line says so.
     move_files_temp : str | Path | None
         Folder to copy the store (or, without a store, the files) to before training; None copies nothing.
     pin_memory : bool
@@ -130,7 +140,8 @@ class SaltDataModule(lightning.LightningDataModule):
     test_suff : str | None
         Added to the name of the evaluation file; None for nothing.
     config_s3 : dict[str, Any] | None
-        Options of the S3 file system (key, secret, endpoint_url, ...); None takes the environment's.
+        Accepted from older files: S3 takes its keys and its server from the environment (AWS_ACCESS_KEY_ID,
+        AWS_SECRET_ACCESS_KEY, AWS_ENDPOINT_URL).
     seed : int | None
         What the shuffle of each epoch depends on, beside the epoch's number; None takes that of `seed_everything`.
     """
@@ -184,6 +195,8 @@ class SaltDataModule(lightning.LightningDataModule):
         seed: int | None = None,
     ) -> None:
         super().__init__()
+        vds_paths = {"train_vds_path": train_vds_path, "val_vds_path": val_vds_path, "test_vds_path": test_vds_path}
+        _warn_of_unread({**vds_paths, "config_s3": config_s3, "edge_constructors": edge_constructors})
         self.schema = Schema(variables, global_object, input_map or {})
         self.files = {"train": train_file, "val": val_file, "test": test_file}
         self.numbers = {"train": num_train, "val": num_val, "test": num_test}
@@ -351,3 +364,11 @@ class SaltDataModule(lightning.LightningDataModule):
         """Take the seed of the run that is resumed, unless one is given."""
         if self.seed is None and "seed" in state_dict:
             self._shuffle_seed = state_dict["seed"]
+
+
+def _warn_of_unread(options: Mapping[str, Any]) -> None:
+    """Say of options that are set and not read why they are not."""
+    for name, value in options.items():
+        if value is not None:
+            reason = UNREAD.get(name, "files of a glob are read one after the other, without a virtual dataset")
+            warn("data.%s is not read: %s", name, reason)
