@@ -159,15 +159,20 @@ class ConstituentColumns(Columns):
         """(t,) where the rows of these jets are."""
         starts = self.offsets[jets]
         lengths = self.offsets[jets + 1] - starts
-        places = np.repeat(starts - (np.cumsum(lengths) - lengths), lengths)  # from a row's place here to that there
-        places += np.arange(len(places))
-        return places
+        return stretches(starts, lengths)
 
     def segments(self, jets: NDArray) -> Segments | None:
         """Where each jet's rows lie among those of these jets."""
         segments = Segments.from_lengths(torch.from_numpy(self.lengths(jets)))
         _ = segments.num_tokens, segments.runs, segments.run_sizes  # kept: integer work belongs to the loader
         return segments
+
+
+def stretches(starts: NDArray, lengths: NDArray) -> NDArray:
+    """(t,) the numbers from each of these starts (B,) on, as many as its length says, one stretch after the other."""
+    places = np.repeat(starts - (np.cumsum(lengths) - lengths), lengths)  # from a place in the result to that there
+    places += np.arange(len(places))
+    return places
 
 
 def make_columns(rows: NDArray, record: Record, lengths: NDArray | None) -> Columns:

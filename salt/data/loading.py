@@ -15,7 +15,7 @@ from salt.data.device import DeviceStore
 from salt.data.feeds import Feed, PartsFeed, StoreFeed
 from salt.data.loader import Loader, WorkerLoader
 from salt.data.order import Order, make_order
-from salt.data.space import in_words
+from salt.data.space import DEFAULT_MEMORY, MEMORY_SHARE, in_words
 from salt.data.splits import Split
 
 info = rank_zero_only(logging.getLogger(__name__).info)
@@ -25,9 +25,6 @@ Shuffle = Literal["auto", "exact", "window", "batch", "none"]
 
 BLOCK_BYTES = 2**20
 """Jets of so many bytes are read together: disks are slow with less; windows of more blocks mix better."""
-
-MEMORY_SHARE = 0.5
-"""Stores up to this share of the free memory are mapped whole."""
 
 WINDOW_SHARE = 1 / 8
 """Share of the free memory that a window takes; two are there at a time."""
@@ -134,7 +131,7 @@ class Loading:
         """Blocks of a window."""
         if self.window_jets is not None:
             return max(self.window_jets // block, 1)
-        return max(int((free or 2**31) * WINDOW_SHARE) // BLOCK_BYTES, MIN_BLOCKS)
+        return max(int((free or DEFAULT_MEMORY) * WINDOW_SHARE) // BLOCK_BYTES, MIN_BLOCKS)
 
 
 FROM_FILES = "they are read from the files themselves"

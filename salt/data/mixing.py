@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from salt.data.columns import stretches
 from salt.data.reader import Reader, StreamBlock
 from salt.data.windows import ShuffledBlocks
 
@@ -57,5 +58,5 @@ def _taken(block: StreamBlock, jets: NDArray) -> StreamBlock:
     """These jets (n,) of a block, in this order."""
     starts = np.cumsum(block.lengths) - block.lengths
     lengths = block.lengths[jets]
-    rows = np.repeat(starts[jets] - (np.cumsum(lengths) - lengths), lengths) + np.arange(lengths.sum())
+    rows = stretches(starts[jets], lengths)
     return StreamBlock([m.take(rows, 0) for m in block.inputs], [m.take(rows, 0) for m in block.labels], lengths)

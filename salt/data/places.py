@@ -24,7 +24,7 @@ from salt.data.mixing import mixed_blocks
 from salt.data.reader import Reader, StreamBlock
 from salt.data.remote import is_url
 from salt.data.sources import SourceFile
-from salt.data.space import available_memory, free_space, in_words
+from salt.data.space import DEFAULT_MEMORY, MEMORY_SHARE, available_memory, free_space, in_words
 
 log = logging.getLogger(__name__)
 
@@ -43,17 +43,11 @@ NO_PLACE = {
 JETS_LOOKED_AT = 1000
 """The size of a store is judged by so many."""
 
-MEMORY_SHARE = 0.5
-"""Stores of more than this share of the free memory are written in a random order."""
-
 POOL_SHARE = 1 / 32
 """Share of the free memory that a pool of jets may take while they are mixed; four copies of it are made."""
 
 POOL_BYTES = 256 * 2**20
 """What a pool takes at most: some hundred blocks, more of which mix no better."""
-
-DEFAULT_MEMORY = 2**31
-"""Bytes that are taken to be free where nothing is known."""
 
 
 class NoRoomError(OSError):

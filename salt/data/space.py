@@ -15,6 +15,12 @@ IN_MEMORY = {"tmpfs", "ramfs"}
 SHARE_OF_MEMORY = 0.9
 """Of the memory that is free, files may take so much: the rest is for who reads them."""
 
+MEMORY_SHARE = 0.5
+"""Stores up to this share of the free memory are mapped whole; larger ones are written mixed, and read by windows."""
+
+DEFAULT_MEMORY = 2**31
+"""Bytes that are taken to be free where nothing is known."""
+
 CGROUPS = Path("/sys/fs/cgroup")
 
 
