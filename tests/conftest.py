@@ -5,6 +5,8 @@ import io
 import logging
 import os
 import shutil
+import subprocess
+import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +15,11 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: threads tha
 import h5py
 import pytest
 import yaml
+
+OUTSIDE = tempfile.gettempdir()
+"""Not inside pytest's own folders: another session could not clean up what is mounted there."""
+
+SYS_ADMIN = 21  # linux/capability.h
 
 SAMPLE = Path(__file__).parent.parent / "salt" / "configs" / "sample.h5"
 
@@ -109,3 +116,29 @@ def own_run(finished_run, tmp_path):
     config = run / "config.yaml"
     config.write_text(config.read_text().replace(str(finished_run[0]), str(run)))
     return run
+
+
+@pytest.fixture
+def mounted():
+    """Mount a disk in memory with options such as size=1m; it is gone after the test."""
+    with contextlib.ExitStack() as stack:
+
+        def make(*options):
+            folder = Path(tempfile.mkdtemp(prefix="salt-test-", dir=OUTSIDE))
+            stack.callback(folder.rmdir)
+            mount = ["mount", "-t", "tmpfs", "-o", ",".join(options), "tmpfs", folder]
+            done = subprocess.run(mount, capture_output=True, text=True, check=False)
+            if done.returncode:
+                is_fault = may_mount() and os.environ.get("SALT_CI") == "1"
+                (pytest.fail if is_fault else pytest.skip)(f"mounting is not permitted here: {done.stderr.strip()}")
+            stack.callback(subprocess.run, ["umount", "--lazy", folder], check=True)
+            return folder
+
+        yield make
+
+
+def may_mount():
+    """Whether this process has the right to mount: no script can install that."""
+    status = Path("/proc/self/status")
+    words = status.read_text().split() if status.exists() else ["CapEff:", "0"]
+    return bool(int(words[words.index("CapEff:") + 1], 16) >> SYS_ADMIN & 1)

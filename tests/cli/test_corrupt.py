@@ -4,13 +4,11 @@ import os
 import shutil
 import subprocess
 import tempfile
-from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 
-OUTSIDE = tempfile.gettempdir()
 QUICK = ("--trainer.max_epochs=1", "--trainer.log_every_n_steps=1", "--data.batch_size=500")
 
 
@@ -269,17 +267,8 @@ def test_a_label_of_the_validation_file_that_no_class_is_for_is_told(refused, da
 
 
 @pytest.fixture
-def disk():
-    """A disk of its own, outside of pytest's folders."""
-    folder = Path(tempfile.mkdtemp(prefix="salt-test-", dir=OUTSIDE))
-    mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", folder]
-    done = subprocess.run(mount, capture_output=True, text=True, check=False)
-    if done.returncode:
-        folder.rmdir()
-        pytest.skip(f"mounting is not permitted here: {done.stderr.strip()}")
-    yield folder
-    subprocess.run(["umount", "--lazy", folder], check=True)
-    folder.rmdir()
+def disk(mounted):
+    return mounted("size=8m")
 
 
 def fill(disk, left):

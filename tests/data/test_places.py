@@ -22,8 +22,6 @@ from salt.data.sources import SourceFile
 from salt.ragged import Ragged
 from salt.types import Schema
 
-OUTSIDE = tempfile.gettempdir()
-
 
 def open_split(path, schema, labels, num_jets=-1, store_dir=None, store=True, **options):
     recipe = make_recipe(schema, labels, Options(**options))
@@ -97,33 +95,14 @@ def small_blocks(monkeypatch):
     monkeypatch.setattr(places, "JETS_LOOKED_AT", 16)
 
 
-def mounted(*options):
-    """A tmpfs outside of pytest's own folders, and what removes it."""
-    folder = Path(tempfile.mkdtemp(prefix="salt-test-", dir=OUTSIDE))
-    done = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", ",".join(options), "tmpfs", folder], capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        folder.rmdir()
-        pytest.skip(f"mounting is not permitted here: {done.stderr.strip()}")
-
-    def remove():
-        subprocess.run(["umount", "--lazy", folder], check=True)
-        folder.rmdir()
-
-    return folder, remove
-
-
 @pytest.fixture
-def small_disk():
+def small_disk(mounted):
     """A disk of one megabyte."""
-    folder, remove = mounted("size=1m")
-    yield folder
-    remove()
+    return mounted("size=1m")
 
 
 @pytest.fixture
-def read_only(tmp_path):
+def read_only(tmp_path, mounted):
     """Make a folder with these files that nobody can write into, root included."""
     removers = []
 
@@ -133,8 +112,7 @@ def read_only(tmp_path):
             folder.mkdir()
             removers.append(lambda: folder.chmod(0o755))
         else:
-            folder, remove = mounted("size=4m")
-            removers.append(remove)
+            folder = mounted("size=4m")
         for file in files:
             shutil.copy(file, folder)
         if os.geteuid():

@@ -98,23 +98,6 @@ def program(folder, sources):
         yield start
 
 
-@pytest.fixture
-def mount(tmp_path):
-    """Mount a file system in memory of some size [bytes]."""
-    with ExitStack() as stack:
-
-        def mounted(options):
-            place = tmp_path / "mounted"
-            place.mkdir()
-            command = ["mount", "-t", "tmpfs", "-o", options, "none", str(place)]
-            if subprocess.run(command, capture_output=True, check=False).returncode:
-                pytest.skip("mounting is not permitted here")
-            stack.callback(subprocess.run, ["umount", "--lazy", str(place)], check=True)
-            return place
-
-        yield mounted
-
-
 def not_ignoring_signals():
     """What is started in the background of a script ignores Ctrl-C, and so do its children."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -502,32 +485,32 @@ def test_a_source_that_is_no_plain_file_is_refused(make, tmp_path, folder):
     assert not folder.parent.exists()
 
 
-def test_too_little_space_is_said_before_anything_is_written(mount, sources):
-    place = mount("size=32k")
+def test_too_little_space_is_said_before_anything_is_written(mounted, sources):
+    place = mounted("size=32k")
     message = f"{KEY}: a copy of .*train/jets.h5, .*val/jets.h5 needs 40.0 kB, but .*fast has .* kB of disk space left"
     with pytest.raises(OSError, match=message):
         Staging(place / "user" / "fast").stage(sources)
     assert everything(place) == []
 
 
-def test_memory_counts_where_files_are_in_memory(mount, sources, monkeypatch):
-    place = mount("size=10M")
+def test_memory_counts_where_files_are_in_memory(mounted, sources, monkeypatch):
+    place = mounted("size=10M")
     monkeypatch.setattr(space, "available_memory", lambda: 20_000)
     with pytest.raises(OSError, match=r"needs 40.0 kB, but .* has 18.0 kB of memory left"):
         Staging(place / "fast").stage(sources)
     assert everything(place) == []
 
 
-def test_a_disk_that_is_full_in_the_middle_is_an_error_and_nothing_stays(mount, sources, monkeypatch):
-    place = mount("size=32k")
+def test_a_disk_that_is_full_in_the_middle_is_an_error_and_nothing_stays(mounted, sources, monkeypatch):
+    place = mounted("size=32k")
     monkeypatch.setattr("salt.data.staging.require_space", lambda *arguments: None)
     with pytest.raises(OSError, match=f"{KEY}: cannot copy to {place}.*: No space left on device; choose another"):
         Staging(place / "user" / "fast").stage(sources)
     assert everything(place) == []
 
 
-def test_a_disk_without_any_space_is_an_error_and_nothing_stays(mount, sources):
-    place = mount("size=8k")
+def test_a_disk_without_any_space_is_an_error_and_nothing_stays(mounted, sources):
+    place = mounted("size=8k")
     with pytest.raises(OSError), (place / "filling").open("wb", buffering=0) as file:
         while file.write(bytes(4096)):
             pass
@@ -536,8 +519,8 @@ def test_a_disk_without_any_space_is_an_error_and_nothing_stays(mount, sources):
     assert everything(place) == ["filling"]
 
 
-def test_a_folder_that_cannot_be_written_to_is_an_error(mount, sources):
-    place = mount("size=64k,ro")
+def test_a_folder_that_cannot_be_written_to_is_an_error(mounted, sources):
+    place = mounted("size=64k,ro")
     with pytest.raises(OSError, match=f"{KEY}: cannot copy to {place}/fast: Read-only file system"):
         Staging(place / "fast").stage(sources)
     with pytest.raises(OSError, match=f"{KEY}: cannot copy to {place}: Read-only file system"):
