@@ -235,6 +235,7 @@ class SaltDataModule(lightning.LightningDataModule):
         )
         self._splits: dict[Stage, Split] = {}
         self._shuffle_seed: int | None = None
+        self._sequence: dict[str, Any] = {}
 
     def recipe(self, name: Stage) -> Recipe:
         """What is read of the jets of train, val or test: tests need no labels."""
@@ -296,7 +297,7 @@ class SaltDataModule(lightning.LightningDataModule):
             raise ValueError(f"no {name} jets have been opened: call setup({stage!r}) first")
         return self._splits[name]
 
-    def _loader(self, name: Stage, shuffle: Shuffle) -> Loader:
+    def _loader(self, name: Stage, shuffle: Shuffle, blocks: tuple[int, int] | None = None) -> Loader:
         split = self.split(name)
         assert self._shuffle_seed is not None  # set when the jets were opened
         chosen = self.choice.jets(split, self.schema.global_object, name, self._shuffle_seed)
@@ -316,6 +317,7 @@ class SaltDataModule(lightning.LightningDataModule):
             rank=ranks[0],
             num_ranks=ranks[1],
             pin_memory=self._loading.pin_memory and torch.cuda.is_available(),
+            blocks=blocks,
             free=self._agreed(available_memory()),
         )
         return loading.loader(split, shuffle, chosen, augmentation, self._epoch())
@@ -330,8 +332,13 @@ class SaltDataModule(lightning.LightningDataModule):
         return (lambda: trainer.current_epoch) if trainer else count().__next__
 
     def train_dataloader(self) -> Loader:
-        """Training jets, in another order each epoch."""
-        return self._loader("train", self.shuffle)
+        """Training jets, in another order each epoch; a resumed run keeps what memory decided when it began."""
+        before = self._sequence
+        shuffle: Shuffle = before.get("mode", "auto") if self.shuffle == "auto" else self.shuffle
+        blocks = (before["block"], before["num_blocks"]) if "block" in before else None
+        loader = self._loader("train", shuffle, blocks)
+        self._sequence = loader.feed.order.sequence()
+        return loader
 
     def val_dataloader(self) -> Loader:
         """Validation jets, in the order of the file."""
@@ -357,13 +364,14 @@ class SaltDataModule(lightning.LightningDataModule):
         self.teardown("fit")
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint keeps: the seed of the shuffle, so that a resumed run goes on with the same orders."""
-        return {"seed": self._shuffle_seed}
+        """What a checkpoint keeps: the seed and the sort of the shuffle, so that a resumed run has the same orders."""
+        return {"seed": self._shuffle_seed, "sequence": self._sequence}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take the seed of the run that is resumed, unless one is given."""
+        """Take the seed of the run that is resumed, unless one is given, and its sort of shuffle."""
         if self.seed is None and "seed" in state_dict:
             self._shuffle_seed = state_dict["seed"]
+        self._sequence = state_dict.get("sequence", {})
 
 
 def _warn_of_unread(options: Mapping[str, Any]) -> None:

@@ -10,7 +10,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import islice
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -67,7 +67,7 @@ class Loader:
     feed : Feed
         Where the batches come from.
     epoch : Callable[[], int]
-        Number of the epoch, asked at the start of each iteration.
+        Number of the epoch, asked when the first batch of an iteration is.
     prefetch : int
         Batches that are gathered ahead; with processes, by each.
     pin_memory : bool
@@ -98,42 +98,57 @@ class Loader:
         """Begin the next iteration, and that alone, at this step of its epoch."""
         self._start_step = step
 
+    def state_dict(self) -> dict[str, Any]:
+        """Nothing: whoever trains counts the batches, and calls `start_at`; Lightning warns where this is missing."""
+        return {}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Nothing."""
+
     def __iter__(self) -> Iterator[Batch]:
+        return Metered(self._begin)
+
+    def _begin(self) -> tuple[Iterator[Batch], WaitMeter, Callable[[], None]]:
+        """Begin an iteration: its batches, what measures the waiting for them, and what ends it."""
         start_step, self._start_step = self._start_step, 0
         self.meter = WaitMeter()
-        return self._metered(self.epoch(), start_step)
+        batches, end = self._batches(self.epoch(), start_step)
+        return batches, self.meter, end
 
-    def _metered(self, epoch: int, start_step: int) -> Metered:
-        """The batches of an epoch, some of them gathered before they are asked for."""
+    def _batches(self, epoch: int, start_step: int) -> tuple[Iterator[Batch], Callable[[], None]]:
+        """The batches of an epoch, some of them gathered before they are asked for, and what ends that."""
         batches = self.feed.batches(epoch, start_step)
         ahead = Prefetch(map(Batch.pin_memory, batches) if self.pin_memory else batches, self.prefetch)
-        return Metered(ahead, self.meter, ahead.close)
+        return ahead, ahead.close
 
 
 class Metered(Iterator[Batch]):
     """Batches, for which the waiting is measured.
 
+    They begin with the first that is asked for: a trainer makes its iterator before it has read where a resumed run
+    goes on.
+
     Parameters
     ----------
-    batches : Iterator[Batch]
-        The batches.
-    meter : WaitMeter
-        What measures.
-    close : Callable[[], None]
-        Ends what gathers them.
+    begin : Callable[[], tuple[Iterator[Batch], WaitMeter, Callable[[], None]]]
+        Gives the batches, what measures, and what ends the gathering.
     """
 
-    def __init__(self, batches: Iterator[Batch], meter: WaitMeter, close: Callable[[], None]) -> None:
-        self._batches = batches
-        self._meter = meter
-        self._close = close
+    def __init__(self, begin: Callable[[], tuple[Iterator[Batch], WaitMeter, Callable[[], None]]]) -> None:
+        self._begin = begin
+        self._begun: tuple[Iterator[Batch], WaitMeter, Callable[[], None]] | None = None
 
     def __next__(self) -> Batch:
-        return self._meter.next_of(self._batches)
+        if self._begun is None:
+            self._begun = self._begin()
+        batches, meter, _ = self._begun
+        return meter.next_of(batches)
 
     def close(self) -> None:
         """There are no more batches: end what gathers them."""
-        self._close()
+        if self._begun is None:
+            self._begun = iter(()), WaitMeter(), _nothing
+        self._begun[2]()
 
 
 class Prefetch(Iterator[Batch]):
@@ -278,11 +293,12 @@ class WorkerLoader(Loader):
             persistent_workers=persistent,
             multiprocessing_context=context,
             worker_init_fn=partial(_start, parent=os.getpid()),
+            generator=torch.Generator(),  # or each epoch would draw from that of the model's dropout
         )
 
-    def _metered(self, epoch: int, start_step: int) -> Metered:
+    def _batches(self, epoch: int, start_step: int) -> tuple[Iterator[Batch], Callable[[], None]]:
         self._steps.epoch, self._steps.start_step = epoch, start_step
-        return Metered(iter(self._processes), self.meter, _nothing)
+        return iter(self._processes), _nothing
 
 
 def _nothing() -> None:

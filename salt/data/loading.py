@@ -57,6 +57,8 @@ class Loading:
         How processes are started; None for the system's own way.
     window_jets : int | None
         Jets of a window; None for what memory has room for.
+    blocks : tuple[int, int] | None
+        Jets of a block, and blocks of a window, of the run that is resumed; None for what memory has room for.
     device : str
         Where the store's columns are: cpu or cuda.
     free : int | None
@@ -73,6 +75,7 @@ class Loading:
     persistent_workers: bool = True
     context: str | None = None
     window_jets: int | None = None
+    blocks: tuple[int, int] | None = None
     device: str = "cpu"
     free: int | None = None
 
@@ -124,6 +127,8 @@ class Loading:
         num_jets = split.num_jets if chosen is None else len(chosen)
         block = max(BLOCK_BYTES * num_jets // max(size, 1), 1)
         num_blocks = self._num_blocks(block * split.num_jets // num_jets, free)
+        if self.blocks is not None and self.window_jets is None:
+            block, num_blocks = self.blocks
         ranks = (self.rank, self.num_ranks)
         return make_order(mode, num_jets, self.batch_size, self.seed, *ranks, block=block, num_blocks=num_blocks)
 

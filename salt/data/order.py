@@ -51,6 +51,9 @@ class Order(ABC):
         Drop the batch of an epoch that is not full.
     """
 
+    mode: str
+    """What `data.shuffle` calls it."""
+
     def __init__(
         self,
         num_jets: int,
@@ -78,6 +81,10 @@ class Order(ABC):
     def __len__(self) -> int:
         return self.num_batches
 
+    def sequence(self) -> dict[str, int | str]:
+        """What the sequence of the jets of an epoch depends on, beside its number; not how it is cut into batches."""
+        return {"mode": self.mode, "num_jets": self.num_jets, "seed": self.seed}
+
     @abstractmethod
     def windows(self, epoch: int, start_step: int = 0) -> Iterator[Window]:
         """The batches from `start_step` on, in groups, each with the jets that must be in memory for it.
@@ -102,6 +109,8 @@ class Order(ABC):
 
 class ExactOrder(Order):
     """An exact permutation of all jets; any jet may meet any other in any batch."""
+
+    mode = "exact"
 
     def windows(self, epoch: int, start_step: int = 0) -> Iterator[Window]:
         """One window of all jets."""
@@ -135,6 +144,8 @@ class WindowOrder(Order):
         Blocks of a window. While the next window is read ahead, two of them are in memory.
     """
 
+    mode = "window"
+
     def __init__(
         self,
         num_jets: int,
@@ -151,6 +162,10 @@ class WindowOrder(Order):
             raise ValueError(f"a window of {num_blocks} blocks of {block} jets holds none: both must be at least 1")
         self.block = block
         self.num_blocks = num_blocks
+
+    def sequence(self) -> dict[str, int | str]:
+        """What the sequence depends on: the blocks, too."""
+        return {**super().sequence(), "block": self.block, "num_blocks": self.num_blocks}
 
     def windows(self, epoch: int, start_step: int = 0) -> Iterator[Window]:
         """Windows of num_blocks blocks, in the order of the epoch."""
@@ -217,6 +232,12 @@ class ContiguousOrder(Order):
 class BatchOrder(ContiguousOrder):
     """Upstream's weak shuffle: batches of neighbours, always the same, in another order each epoch."""
 
+    mode = "batch"
+
+    def sequence(self) -> dict[str, int | str]:
+        """What the sequence depends on: the batches, too."""
+        return {**super().sequence(), "global_batch_size": self.global_batch_size}
+
     def numbers(self, epoch: int) -> Permutation:
         """Of the batches, in the order of an epoch."""
         return permutation(self.num_batches, self.seed, epoch)
@@ -224,6 +245,8 @@ class BatchOrder(ContiguousOrder):
 
 class FileOrder(ContiguousOrder):
     """The order of the file, in each epoch."""
+
+    mode = "none"
 
     def numbers(self, epoch: int) -> Permutation:
         """Of the batches, one after the other."""

@@ -5,24 +5,30 @@ Shapes: B jets, T constituents.
 
 from __future__ import annotations
 
+import logging
 import math
+from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import lightning
 import torch
-import torch.distributed as dist
+from lightning.pytorch.core.optimizer import LightningOptimizer
+from lightning.pytorch.trainer.states import TrainerFn
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
 from salt.data.dicts import read_norm_dict
 from salt.models.saltmodel import SaltModel
 from salt.nn.embedding import InputNorm
+from salt.training.ema import Averaged, WeightAverage, take_average
+from salt.training.losses import Losses, LossSums, global_mean
+from salt.training.resume import Resume
 from salt.training.schedule import LRSConfig, one_cycle
 from salt.types import Batch, Inputs, Preds
 
-Losses = dict[str, tuple[Tensor, Tensor]]
-"""Task -> sum of its losses, and what to divide it by."""
+info = rank_zero_only(logging.getLogger(__name__).info)
 
 
 class SaltModule(lightning.LightningModule):
@@ -40,6 +46,9 @@ class SaltModule(lightning.LightningModule):
         Name of the model, in front of its outputs. The CLI takes it from `name`.
     loss_mode : Literal["wsum", "GLS"]
         Sum of the weighted losses, or their geometric mean (Chennupati et al., MultiNet++, arXiv:1904.08492).
+    ema_decay : float | None
+        Decay of a moving average of the weights, like 0.999: how much of it each step keeps. Validation, test and
+        export take the average; a checkpoint has it as its `state_dict`. None: no average.
     """
 
     def __init__(
@@ -49,14 +58,21 @@ class SaltModule(lightning.LightningModule):
         norm_dict: Path | None = None,
         name: str = "salt",
         loss_mode: Literal["wsum", "GLS"] = "wsum",
+        ema_decay: float | None = None,
     ) -> None:
         super().__init__()
+        if ema_decay is not None and not 0 <= ema_decay < 1:
+            raise ValueError(f"model.ema_decay is {ema_decay}; it must be at least 0 and below 1, like 0.999")
         self.model = model
         self.lrs_config = lrs_config or LRSConfig()
         self.name = name
         self.loss_mode = loss_mode
         self.norm = InputNorm(model.schema, read_norm_dict(norm_dict) if norm_dict is not None else None)
+        self.ema_decay = ema_decay
         self._epoch_losses = {stage: LossSums() for stage in ("train", "val")}
+        self._resume = Resume(self, self._epoch_losses["train"])
+        self._average: WeightAverage | None = None
+        self._averaged_before: Averaged | None = None
 
     def required_labels(self) -> dict[str, list[str]]:
         """Stream -> labels that the loader must bring."""
@@ -81,15 +97,80 @@ class SaltModule(lightning.LightningModule):
         """Physical values of each task: task -> name -> (B,) or (T,)."""
         return self.model.outputs(self(batch.inputs), batch.inputs)
 
+    def on_train_epoch_start(self) -> None:
+        """Begin to add up the losses of an epoch."""
+        self._epoch_losses["train"].clear()
+
     def on_train_epoch_end(self) -> None:
         """Log the losses of the whole epoch, as train/..._epoch."""
-        means = self._means(self._epoch_losses["train"].pop())
+        means = self._means(self._epoch_losses["train"].sums())
         self._log("train", self._total(means), means, suffix="_epoch")
 
     def on_validation_epoch_end(self) -> None:
         """Log the losses of the whole validation: exact means, whatever the sizes of its batches."""
-        means = self._means(self._epoch_losses["val"].pop())
+        means = self._means(self._epoch_losses["val"].sums())
+        self._epoch_losses["val"].clear()
         self._log("val", self._total(means), means, prog_bar=True)
+        self._resume.validated()
+
+    def on_validation_start(self) -> None:
+        """Validate with the average of the weights."""
+        self._epoch_losses["val"].clear()
+        if self._average is not None:
+            self._average.put_in()
+
+    def on_validation_end(self) -> None:
+        """Train with the weights themselves."""
+        if self._average is not None:
+            self._average.take_out()
+
+    def on_fit_start(self) -> None:
+        """Begin the average of the weights, which are in their place now; tell the trainer where it goes on."""
+        self._average = None if self.ema_decay is None else WeightAverage(self, self.ema_decay)
+        if self._average is not None and self._averaged_before is not None:
+            self._average.load(*self._averaged_before)
+        self._resume.place()
+
+    def on_train_start(self) -> None:
+        """Go on exactly where a run was."""
+        self._resume.start()
+
+    def on_fit_end(self) -> None:
+        """Leave the average in place of the weights: what was validated is what a test takes."""
+        if self._average is not None:
+            self._average.put_in()
+
+    def optimizer_step(
+        self,
+        epoch: int,
+        batch_idx: int,
+        optimizer: torch.optim.Optimizer | LightningOptimizer,
+        optimizer_closure: Callable[[], Any] | None = None,
+    ) -> None:
+        """A step of the optimiser, and of the average of the weights."""
+        super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+        if self._average is not None:
+            self._average.update()
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add what resuming needs."""
+        self._resume.save(checkpoint)
+        if self._average is not None:
+            self._average.save(checkpoint)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take what resuming needs; whoever does not train takes the weights that were validated."""
+        if self._trainer is None or self._trainer.state.fn != TrainerFn.FITTING:
+            return
+        self._resume.load(checkpoint)
+        self._averaged_before = take_average(checkpoint)
+        if (self._averaged_before is None) != (self.ema_decay is None):
+            now, before = (self.ema_decay, "no average") if self._averaged_before is None else ("none", "an average")
+            info(
+                "model.ema_decay is %s, and the checkpoint has %s of the weights: going on with the weights",
+                now,
+                before,
+            )
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW and one cycle of the learning rate."""
@@ -122,38 +203,3 @@ class SaltModule(lightning.LightningModule):
     ) -> None:
         self.log(f"{stage}/loss{suffix}", loss.detach(), prog_bar=prog_bar)
         self.log_dict({f"{stage}/{task}_loss{suffix}": mean.detach() for task, mean in means.items()})
-
-
-class LossSums:
-    """Sums and counts of the losses of an epoch so far."""
-
-    def __init__(self) -> None:
-        self._sums: Losses = {}
-
-    def add(self, losses: Losses) -> None:
-        """Add those of a batch."""
-        for task, (total, count) in losses.items():
-            before = self._sums.get(task, (0, 0))
-            self._sums[task] = (before[0] + total.detach().double(), before[1] + count.detach().double())
-
-    def pop(self) -> Losses:
-        """Give them, and begin again."""
-        sums, self._sums = self._sums, {}
-        return sums
-
-
-def global_mean(total: Tensor, count: Tensor) -> Tensor:
-    """Sum over count of all ranks together, so that N ranks give the gradient of one; 0 where there is nothing.
-
-    The gradients of the ranks are averaged, so each rank divides its own sum by the mean count.
-    """
-    count = count.detach().to(total.dtype)
-    if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
-        count = count.clone()
-        dist.all_reduce(count)
-        count /= dist.get_world_size()
-        if not total.requires_grad:  # a figure, not a loss: every rank shall have the same
-            total = total.clone()
-            dist.all_reduce(total)
-            total /= dist.get_world_size()
-    return total * (count > 0) / count.clamp(min=torch.finfo(count.dtype).tiny)

@@ -68,10 +68,25 @@ def test_each_iteration_is_the_epoch_that_it_is_told(loader):
     assert torch.equal(epochs[0].sort().values, epochs[1].sort().values)
 
 
-def test_the_epoch_is_asked_for_at_the_start(feed_of):
+def test_the_epoch_is_asked_for_once_with_the_first_batch(feed_of):
     asked = []
-    iter(Loader(feed_of(), lambda: asked.append(1) or 0))
+    iterator = iter(Loader(feed_of(), lambda: asked.append(1) or 0))
+    assert asked == []  # a trainer makes its iterator before it knows which epoch it resumes
+    next(iterator), next(iterator)
     assert asked == [1]
+
+
+def test_where_to_start_may_be_said_after_the_iterator_is_made(loader):
+    expected = jets(Loader(loader.feed, lambda: 0))
+    iterator = iter(loader)
+    loader.start_at(3)
+    assert jets(iterator) == expected[3:]
+
+
+def test_an_iterator_that_is_closed_before_it_began_begins_no_more(loader):
+    iterator = iter(loader)
+    iterator.close()
+    assert next(iterator, None) is None
 
 
 def test_two_iterations_do_not_disturb_each_other(feed_of):

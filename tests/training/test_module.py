@@ -7,7 +7,8 @@ import torch
 from salt.cli.files import PACKAGED
 from salt.data import SaltDataModule
 from salt.models import ClassificationTask, GlobalAttentionPooling, SaltModel
-from salt.training.module import LossSums, SaltModule, global_mean
+from salt.training.losses import LossSums, global_mean
+from salt.training.module import SaltModule
 from salt.training.schedule import LRSConfig
 from salt.types import Schema
 
@@ -69,21 +70,21 @@ def test_losses_of_an_epoch_are_exact_means_over_uneven_batches():
     sums = LossSums()
     sums.add({"a": (torch.tensor(3.0), torch.tensor(2))})
     sums.add({"a": (torch.tensor(5.0), torch.tensor(6)), "b": (torch.tensor(1.0), torch.tensor(4))})
-    means = {task: float(global_mean(*pair)) for task, pair in sums.pop().items()}
+    means = {task: float(global_mean(*pair)) for task, pair in sums.sums().items()}
     assert means == {"a": 1.0, "b": 0.25}
 
 
 def test_losses_of_an_epoch_begin_anew_after_it():
     sums = LossSums()
     sums.add({"a": (torch.tensor(3.0), torch.tensor(2))})
-    sums.pop()
-    assert sums.pop() == {}
+    sums.clear()
+    assert sums.sums() == {}
 
 
 def test_losses_of_an_epoch_keep_no_graph():
     sums = LossSums()
     sums.add({"a": (torch.tensor(3.0, requires_grad=True) * 2, torch.tensor(2))})
-    assert not sums.pop()["a"][0].requires_grad
+    assert not sums.sums()["a"][0].requires_grad
 
 
 # --- several losses -------------------------------------------------------------------------------------------------
