@@ -80,7 +80,7 @@ class Loader:
         self.prefetch = max(prefetch, 1)
         self.pin_memory = pin_memory
         self.meter = WaitMeter()
-        self._start_step = 0
+        self._start = (0, 0)
 
     num_workers = 0
     """Processes that gather batches."""
@@ -94,9 +94,9 @@ class Loader:
         count = sum(1 for _ in islice(batches, 5))
         return (time.perf_counter() - began) / count
 
-    def start_at(self, step: int) -> None:
-        """Begin the next iteration, and that alone, at this step of its epoch."""
-        self._start_step = step
+    def start_at(self, epoch: int, step: int) -> None:
+        """Begin the next iteration at this step, if it is that of this epoch."""
+        self._start = (epoch, step)
 
     def state_dict(self) -> dict[str, Any]:
         """Nothing: whoever trains counts the batches, and calls `start_at`; Lightning warns where this is missing."""
@@ -110,9 +110,9 @@ class Loader:
 
     def _begin(self) -> tuple[Iterator[Batch], WaitMeter, Callable[[], None]]:
         """Begin an iteration: its batches, what measures the waiting for them, and what ends it."""
-        start_step, self._start_step = self._start_step, 0
         self.meter = WaitMeter()
-        batches, end = self._batches(self.epoch(), start_step)
+        epoch, (start_epoch, start_step), self._start = self.epoch(), self._start, (0, 0)
+        batches, end = self._batches(epoch, start_step if epoch == start_epoch else 0)
         return batches, self.meter, end
 
     def _batches(self, epoch: int, start_step: int) -> tuple[Iterator[Batch], Callable[[], None]]:

@@ -98,6 +98,7 @@ class Resume:
             return
         checkpoint, self._checkpoint = self._checkpoint, None
         trainer, kept = self._trainer, checkpoint.get("salt", {})
+        trainer.fit_loop.setup_data()  # the batches of an epoch are to be counted
         loops = checkpoint["loops"]["fit_loop"]
         position = Position(**kept["position"]) if "position" in kept else position_in(loops, math.inf, -1)
         if not kept.get("rng"):
@@ -118,7 +119,7 @@ class Resume:
             return
         own, self._own, trainer = self._own, None, self._trainer
         if isinstance(trainer.train_dataloader, Loader):
-            trainer.train_dataloader.start_at(own["position"]["step"])
+            trainer.train_dataloader.start_at(own["position"]["epoch"], own["position"]["step"])
         rank, states = trainer.global_rank, own.get("rng", [])
         if states and len(states) != trainer.world_size:
             warn(

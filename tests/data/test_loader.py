@@ -79,8 +79,14 @@ def test_the_epoch_is_asked_for_once_with_the_first_batch(feed_of):
 def test_where_to_start_may_be_said_after_the_iterator_is_made(loader):
     expected = jets(Loader(loader.feed, lambda: 0))
     iterator = iter(loader)
-    loader.start_at(3)
+    loader.start_at(0, 3)
     assert jets(iterator) == expected[3:]
+
+
+def test_another_epoch_than_the_one_to_start_in_is_whole(loader):
+    expected = jets(Loader(loader.feed, lambda: 0))
+    loader.start_at(1, 3)  # a resumed run whose epoch had no batch left
+    assert jets(loader) == expected
 
 
 def test_an_iterator_that_is_closed_before_it_began_begins_no_more(loader):
@@ -172,7 +178,7 @@ def test_no_more_is_gathered_ahead_than_asked(store, feed_of, monkeypatch):
 @pytest.mark.parametrize("step", [0, 1, 7, 11])
 def test_a_loader_that_starts_at_a_step_goes_on_with_the_same_jets(feed_of, mode, step):
     whole, rest = (Loader(feed_of(mode), lambda: 3) for _ in range(2))
-    rest.start_at(step)
+    rest.start_at(3, step)
     assert jets(rest) == jets(whole)[step:]
     assert jets(rest) == jets(whole)  # the next epoch is whole again
 

@@ -17,8 +17,13 @@ NOISE = {"tracks": [{"variable": "d0", "mean": 0.0, "std": 0.3}]}
 QUIET = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
 
 
-def random_module(**options):
-    """A module whose training draws random numbers, from the same weights each time; as left behind by another run."""
+@pytest.fixture
+def random_module():
+    """Makes a module whose training draws random numbers, from the same weights each time."""
+    return _module
+
+
+def _module(**options):
     torch.manual_seed(1)
     dense = {"output_size": 8, "hidden_layers": [8], "dropout": 0.2}
     encoder = Transformer(1, 8, attn_kwargs={"num_heads": 2, "dropout": 0.2}, dense_kwargs={"dropout": 0.2})
@@ -31,11 +36,18 @@ def random_module(**options):
         pool_net=GlobalAttentionPooling(8),
     )
     rates = LRSConfig(initial=1e-4, max=1e-2, end=1e-4)
-    return SaltModule(model, **{"lrs_config": rates, "norm_dict": PACKAGED / "norm_dict.yaml", "ema_decay": 0.9} | options)
+    return SaltModule(
+        model, **{"lrs_config": rates, "norm_dict": PACKAGED / "norm_dict.yaml", "ema_decay": 0.9} | options
+    )
 
 
-def random_data(**options):
-    """600 jets in 6 batches, exactly shuffled, with noise."""
+@pytest.fixture
+def random_data():
+    """Makes 600 jets in 6 batches, exactly shuffled, with noise."""
+    return _data
+
+
+def _data(**options):
     sample = str(PACKAGED / "sample.h5")
     few = {"num_train": 600, "num_val": 300, "batch_size": 100, "seed": 3, "shuffle": "exact"}
     labels = {"jets": ["flavour_label"]}
@@ -46,6 +58,8 @@ def random_data(**options):
 
 @pytest.fixture
 def make_trainer(tmp_path):
+    """Makes a trainer of three epochs that says nothing."""
+
     def make(*callbacks, **options):
         few = {"max_epochs": 3, "num_sanity_val_steps": 1, "accelerator": "cpu", "devices": 1}
         return lightning.Trainer(default_root_dir=tmp_path, callbacks=list(callbacks), **QUIET | few | options)
