@@ -234,6 +234,7 @@ class SaltDataModule(lightning.LightningDataModule):
             device=device,
         )
         self._splits: dict[Stage, Split] = {}
+        self._loaders: list[Loader] = []
         self._shuffle_seed: int | None = None
         self._sequence: dict[str, Any] = {}
 
@@ -320,7 +321,9 @@ class SaltDataModule(lightning.LightningDataModule):
             blocks=blocks,
             free=self._agreed(available_memory()),
         )
-        return loading.loader(split, shuffle, chosen, augmentation, self._epoch())
+        loader = loading.loader(split, shuffle, chosen, augmentation, self._epoch())
+        self._loaders.append(loader)
+        return loader
 
     def _agreed(self, value: int | None) -> int | None:
         """The first rank's value, on all ranks."""
@@ -354,6 +357,9 @@ class SaltDataModule(lightning.LightningDataModule):
 
     def teardown(self, stage: str) -> None:
         """Close the files of a stage, and remove copies that nobody else uses."""
+        for loader in self._loaders:
+            loader.close()
+        self._loaders.clear()
         for split in self._splits.values():
             split.close()
         self._splits.clear()

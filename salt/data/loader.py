@@ -98,6 +98,9 @@ class Loader:
         """Begin the next iteration at this step, if it is that of this epoch."""
         self._start = (epoch, step)
 
+    def close(self) -> None:
+        """End what stays from epoch to epoch."""
+
     def state_dict(self) -> dict[str, Any]:
         """Nothing: whoever trains counts the batches, and calls `start_at`; Lightning warns where this is missing."""
         return {}
@@ -299,6 +302,10 @@ class WorkerLoader(Loader):
     def _batches(self, epoch: int, start_step: int) -> tuple[Iterator[Batch], Callable[[], None]]:
         self._steps.epoch, self._steps.start_step = epoch, start_step
         return iter(self._processes), _nothing
+
+    def close(self) -> None:
+        """End the processes; collected as garbage, their queues go first, and each is waited for in vain for 5 s."""
+        self._processes._iterator = None
 
 
 def _nothing() -> None:
