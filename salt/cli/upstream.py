@@ -46,6 +46,7 @@ RULES: dict[str, Rule] = {
     "data.num_jets_val": partial(renamed, "data.num_val"),
     "data.num_jets_test": partial(renamed, "data.num_test"),
     "data.inputs": inputs,
+    "model.lrs_config.start": partial(renamed, "model.lrs_config.initial"),
 }
 """Old key -> the rule for it."""
 

@@ -23,7 +23,7 @@ from salt.data.dicts import read_norm_dict
 from salt.models.saltmodel import SaltModel
 from salt.nn.embedding import InputNorm
 from salt.training.ema import Averaged, WeightAverage, take_average
-from salt.training.losses import Losses, LossSums, global_mean
+from salt.training.losses import Losses, LossSums, global_mean, over_ranks
 from salt.training.resume import Resume
 from salt.training.schedule import LRSConfig, one_cycle
 from salt.types import Batch, Inputs, Preds
@@ -85,9 +85,9 @@ class SaltModule(lightning.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss of a batch."""
         means = self._means(self._losses(batch, "train"))
-        loss = self._total(means)
-        self._log("train", loss, means, prog_bar=True)
-        return loss
+        figures = over_ranks(means)
+        self._log("train", self._total(figures), figures, prog_bar=True)
+        return self._total(means)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Add a batch to the losses of this validation."""

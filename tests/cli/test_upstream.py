@@ -37,6 +37,11 @@ def test_an_old_option_becomes_the_new_one(lines, form, old, new, value):
     assert lines() == [f"read data.{old} {value} (the command line) as data.{new} {value}"]
 
 
+def test_the_learning_rate_at_the_start_is_the_initial_one():
+    old = {"model": {"lrs_config": {"start": 1e-6, "max": 1e-3}}}
+    assert upstream.rewritten(old, "a.yaml") == {"model": {"lrs_config": {"initial": 1e-6, "max": 1e-3}}}
+
+
 def test_an_old_null_is_a_new_null():
     assert upstream.rewritten({"data": {"scale_dict": None}}, "a.yaml") == {"data": {"norm_dict": None}}
     assert split(["--data.scale_dict=null"])[1] == ["--data.norm_dict=null"]

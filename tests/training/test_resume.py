@@ -117,6 +117,11 @@ def test_a_run_goes_on_from_any_moment_as_if_it_had_never_stopped(run, folder):
     assert len(names) == 1 + 2 * (1 + 3 + 3 + 1 + 1 + 1)
 
 
+def test_a_training_with_workers_goes_on_exactly(run, folder):
+    options = {"max_epochs": 2, "data": {"num_train": 200, "num_workers": 2}}
+    check_every_resumption(run, folder, ("on_train_epoch_start", "on_validation_end"), **options)
+
+
 BOUNDARIES = ("on_train_batch_end", "on_validation_end", "on_train_epoch_end")
 
 TRAININGS = {
@@ -127,7 +132,6 @@ TRAININGS = {
     "so many steps": {"max_epochs": -1, "max_steps": 3},
     "steps of two batches": {"accumulate_grad_batches": 2, "data": {"num_train": 300}},
     "half of the batches": {"limit_train_batches": 2, "data": {"num_train": 400}},
-    "two workers": {"data": {"num_train": 200, "num_workers": 2}},
     "no average": {"module": {"ema_decay": None}},
 }
 
