@@ -20,12 +20,8 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
-SHORT = (
-    "--trainer.max_epochs=2",
-    "--trainer.log_every_n_steps=1",
-    "--data.batch_size=200",
-    "--trainer.accelerator=cpu",
-)
+LOGGED = ("--trainer.log_every_n_steps=1", "--trainer.accelerator=cpu")
+SHORT = ("--trainer.max_epochs=2", "--data.batch_size=200")
 
 PROGRAM = "import sys; from salt.cli.main import main; sys.exit(main(sys.argv[1:]))"
 
@@ -88,7 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--config", action="append", help="as that of salt fit; gnn.yaml where none is given")
     parser.add_argument("options", nargs="*", help="of salt fit, after --")
     asked = parser.parse_args(arguments)
-    fit = [f"--config={config}" for config in asked.config or ["gnn.yaml"]] + [*SHORT, *asked.options]
+    fit = [f"--config={config}" for config in asked.config or ["gnn.yaml"]] + [*LOGGED, *SHORT, *asked.options]
     with tempfile.TemporaryDirectory() as name:
         folder, losses = Path(name), []
         for number, revision in enumerate(asked.revisions):

@@ -61,7 +61,7 @@ def run_alone(*arguments):
     script.write_text("import sys; from salt.cli.main import main; sys.exit(main())")
     environment = {**os.environ, "PYTHONPATH": str(Path.cwd())}
     command = [sys.executable, str(script), *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=250)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=800)
     assert done.returncode == 0, done.stderr
 
 
@@ -139,6 +139,7 @@ def test_a_run_goes_on_to_the_last_bit(fit, overlay, workers):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1000)
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_run_of_two_ranks_goes_on_to_the_last_bit(fit, overlay, workers):
     check_resumptions(fit, overlay, 2, workers)
@@ -167,6 +168,7 @@ def test_a_run_is_not_made_shorter_than_it_is(fit, salt):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1000)
 def test_two_ranks_train_as_one_does_on_the_same_batches(fit):
     options = ("--config=configs/gnn.yaml", *SHORT, "--data.num_train=-1", "--data.num_val=-1")
     one = rows(fit("one", *options, "--data.batch_size=200"))

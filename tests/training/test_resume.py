@@ -7,6 +7,8 @@ import pytest
 import torch
 from lightning.pytorch.loggers import Logger
 
+from salt.training.schedule import LRSConfig
+
 MOMENTS = (
     "on_train_start",
     "on_train_epoch_start",
@@ -140,3 +142,77 @@ TRAININGS = {
 def test_a_run_goes_on_exactly_with(training, run, folder):
     usual = {"max_epochs": 2, "data": {"num_train": 200}}
     check_every_resumption(run, folder, BOUNDARIES, **usual | TRAININGS[training])
+
+
+@pytest.fixture
+def middle(run, folder):
+    """Checkpoint of the middle of the second of three epochs of 6 batches, after 8 steps."""
+    run(Saver(folder, ["on_train_batch_start"]), max_steps=9)
+    return folder / "on_train_batch_start-1-8.ckpt"
+
+
+def jets_of(seen, epoch):
+    """The jets of an epoch, batch by batch."""
+    return [jets for key, (jets, _) in ((k, v) for k, v in seen.items() if len(k) == 2 and k[0] == epoch)]
+
+
+def test_another_batch_size_goes_on_with_the_jets_that_are_left(run, middle, caplog):
+    straight, _ = run()
+    left = {jet for jets in jets_of(straight, 1)[2:] for jet in jets}
+    seen, _ = run(ckpt_path=middle, data={"batch_size": 50})
+    assert {jet for jets in jets_of(seen, 1) for jet in jets} == left
+    assert "a global batch has 50 jets, not 100 as before: going on after 200 jets of epoch 1" in caplog.text
+
+
+def test_a_batch_size_that_does_not_divide_sees_a_few_jets_again(run, middle, caplog):
+    run(ckpt_path=middle, data={"batch_size": 150})
+    assert "going on after 150 jets of epoch 1, 50 of which are seen again" in caplog.text
+
+
+def test_other_jets_begin_the_epoch_anew(run, middle, caplog):
+    seen, _ = run(ckpt_path=middle, data={"num_train": 500})
+    assert len({jet for jets in jets_of(seen, 1) for jet in jets}) == 500
+    assert "another order than before (num_jets 600, now 500): epoch 1 begins anew" in caplog.text
+
+
+def test_a_checkpoint_of_before_says_that_it_is_not_exact(run, middle, caplog):
+    checkpoint = torch.load(middle, weights_only=True)
+    del checkpoint["salt"]
+    torch.save(checkpoint, middle)
+    _, end = run(ckpt_path=middle)
+    assert end["global_step"] == 18
+    assert "holds no random states" in caplog.text
+
+
+def test_a_checkpoint_of_a_later_format_is_refused(run, middle):
+    checkpoint = torch.load(middle, weights_only=True)
+    checkpoint["salt"]["format"] = 2
+    torch.save(checkpoint, middle)
+    with pytest.raises(ValueError, match="in format 2; salt .* reads formats up to 1"):
+        run(ckpt_path=middle)
+
+
+def test_what_the_config_says_of_the_optimiser_wins_over_the_checkpoint(run, middle):
+    _, end = run(ckpt_path=middle, module={"lrs_config": LRSConfig(weight_decay=0.5)})
+    assert end["optimizer_states"][0]["param_groups"][0]["weight_decay"] == 0.5
+
+
+def test_the_average_is_what_is_validated_and_saved(run, make_trainer, random_module, random_data, tmp_path):
+    seen, end = run()
+    validated = [row["val/loss"] for row in seen.values() if "val/loss" in row][-1]
+    assert not torch.equal(
+        *(
+            end[key]["model.tasks.0.net.net.0.weight"]
+            if key == "state_dict"
+            else end["salt"][key]["model.tasks.0.net.net.0.weight"]
+            for key in ("state_dict", "raw_state_dict")
+        )
+    )
+    again = make_trainer().validate(random_module(ema_decay=None), random_data(), tmp_path / "end.ckpt", verbose=False)
+    assert again[0]["val/loss"] == validated
+
+
+@pytest.mark.parametrize("decay", [1.0, -0.1])
+def test_a_decay_that_is_none_is_refused(random_module, decay):
+    with pytest.raises(ValueError, match=r"model\.ema_decay is"):
+        random_module(ema_decay=decay)
