@@ -13,7 +13,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -34,7 +34,10 @@ SIGNALS: dict[type[BaseException], signal.Signals] = {SystemExit: signal.SIGTERM
 def die_with_parent(parent: int) -> None:
     """Have this process end when its parent does, however that ends; called first thing in a worker.
 
-    Ctrl-C, which a terminal sends to workers too, is left to the parent; SIGTERM ends a worker without further ado.
+    Ctrl-C, which a terminal sends to workers too, is left to the parent, and so are the warnings of batch systems
+    (SIGUSR1, SIGUSR2) and their SIGTERM: the parent still has a step to end and a checkpoint to save, for which it
+    wants its workers. A SIGTERM of the parent's ends a worker without further ado; where the system does not tell from
+    whom it came, any does.
 
     On Linux the kernel sees to it, at once, even where the worker is busy: SIGKILL, when the *thread* ends that started
     the worker, so start workers from one that lives as long as they may. Elsewhere, and for the children of a fork
@@ -45,8 +48,12 @@ def die_with_parent(parent: int) -> None:
     parent : int
         Process id of who wants the worker, as that knew it.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # what forking has brought here is the parent's answer
+    if sys.platform == "linux":
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # the threads of later inherit this
+        threading.Thread(target=_end_when_told, args=(parent,), name="salt-parent-word", daemon=True).start()
     is_child = os.getppid() == parent
     if not is_child and multiprocessing.parent_process() is None:
         os._exit(1)  # the parent ended before we asked
@@ -58,6 +65,13 @@ def die_with_parent(parent: int) -> None:
     else:
         watch = _watch_child if is_child else _watch_served
         threading.Thread(target=watch, args=(parent,), name="salt-parent-watch", daemon=True).start()
+
+
+def _end_when_told(parent: int) -> None:
+    """End this process when its parent says so; who else sends a SIGTERM to a worker sends it to the parent, too."""
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != parent:
+        pass
+    os._exit(0)  # or torch would take it for a worker that was killed
 
 
 def _watch_child(parent: int) -> None:
@@ -97,7 +111,7 @@ def ended_by_signals() -> Iterator[None]:
 
     signal.signal(signal.SIGTERM, end)
     try:
-        with _insisting():
+        with insisting(SIGNALS.get):
             yield
     except SystemExit as leave:
         if received:
@@ -116,15 +130,22 @@ def ended_by_signals() -> Iterator[None]:
 
 
 @contextmanager
-def _insisting() -> Iterator[None]:
-    """Send a signal again whose exception was lost: Python ignores what is raised while it collects an object."""
+def insisting(signal_of: Callable[[type[BaseException]], signal.Signals | None]) -> Iterator[None]:
+    """Send a signal again whose exception was lost: Python ignores what is raised while it collects an object.
+
+    Parameters
+    ----------
+    signal_of : Callable[[type[BaseException]], signal.Signals | None]
+        Which signal has raised this; None: no signal has.
+    """
     before = sys.unraisablehook
 
     def insist(lost: sys.UnraisableHookArgs) -> None:
-        if lost.exc_type not in SIGNALS:
+        number = signal_of(lost.exc_type)
+        if number is None:
             before(lost)
             return
-        again = threading.Timer(PAUSE, os.kill, (os.getpid(), SIGNALS[lost.exc_type]))  # not before this has ended
+        again = threading.Timer(PAUSE, os.kill, (os.getpid(), number))  # not before this has ended
         again.daemon = True
         again.start()
 

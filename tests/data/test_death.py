@@ -236,15 +236,27 @@ def test_other_errors_stay_as_they_are():
         raise RuntimeError("mine")
 
 
-def test_workers_leave_ctrl_c_to_their_parent_and_end_by_sigterm():
-    code = """
-signal.signal(signal.SIGTERM, lambda *arguments: None)
+AS_A_WORKER = """
 die_with_parent(os.getppid())
-os.kill(os.getpid(), signal.SIGINT)
+for number in (signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2):
+    os.kill(os.getpid(), number)
 print("ready", flush=True)
-time.sleep(60)
+time.sleep(SECONDS)
+print("worked", flush=True)
 """
-    assert told(code, signal.SIGTERM) == ([], -signal.SIGTERM)
+
+
+def test_workers_leave_the_signals_of_a_batch_system_to_their_parent_who_ends_them_by_sigterm():
+    assert told(AS_A_WORKER.replace("SECONDS", "60"), signal.SIGTERM) == ([], 0)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="who has sent a signal is told by Linux alone")
+def test_workers_leave_the_sigterm_of_others_to_their_parent():
+    with start(AS_A_WORKER.replace("SECONDS", "1")) as worker:
+        assert worker.stdout.readline() == "ready\n"
+        subprocess.run(["kill", "-TERM", str(worker.pid)], check=True)
+        assert worker.communicate(timeout=30)[0] == "worked\n"
+    assert worker.returncode == 0
 
 
 @pytest.mark.parametrize("code", [None, 0, 3, "message"])
