@@ -1,6 +1,7 @@
 """Fixtures for tests that run the program: in this process where they can, on the sample that the package ships."""
 
 import contextlib
+import importlib.util
 import io
 import logging
 import os
@@ -142,3 +143,39 @@ def may_mount():
     status = Path("/proc/self/status")
     words = status.read_text().split() if status.exists() else ["CapEff:", "0"]
     return bool(int(words[words.index("CapEff:") + 1], 16) >> SYS_ADMIN & 1)
+
+
+S3_NEEDS = ("s3fs", "moto.server", "flask", "flask_cors")
+
+
+@pytest.fixture(scope="session")
+def s3_server():
+    """URL of a real S3 server on loopback."""
+    missing = [name for name in S3_NEEDS if importlib.util.find_spec(name.partition(".")[0]) is None]
+    if missing:
+        reason = f"no {', '.join(missing)}: uv pip install 's3fs>=2024.6' 'moto[s3]>=5' flask flask-cors"
+        (pytest.fail if os.environ.get("SALT_CI") == "1" else pytest.skip)(reason)
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    yield "http://{}:{}".format(*server.get_host_and_port())
+    server.stop()
+
+
+@pytest.fixture
+def bucket(s3_server, monkeypatch):
+    """Filesystem of the S3 server that AWS_ENDPOINT_URL names, with an empty bucket called `bucket`."""
+    import s3fs
+
+    monkeypatch.setenv("AWS_ENDPOINT_URL", s3_server)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "somebody")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    s3fs.S3FileSystem.clear_instance_cache()
+    filesystem = s3fs.S3FileSystem()
+    filesystem.mkdir("bucket")
+    yield filesystem
+    s3fs.S3FileSystem.clear_instance_cache()
+    filesystem.rm("bucket", recursive=True)
