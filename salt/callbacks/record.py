@@ -38,6 +38,8 @@ class RunRecord(SaveConfigCallback):
             for key in COPIED:
                 if config.data[key] is not None:
                     copy = run / Path(config.data[key]).name
+                    if copy == Path(config.data[key]):  # a run that is resumed has it already
+                        continue
                     undo.callback(copy.unlink, missing_ok=True)
                     shutil.copyfile(config.data[key], copy)
                     config.data[key] = str(copy)

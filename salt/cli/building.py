@@ -48,6 +48,9 @@ class StoreCLI(SaltCLI):
         for key, value in IDLE.items():
             config.trainer[key] = value
 
+    def before_fit(self) -> None:
+        """There is no run."""
+
     def fit(self, model: SaltModule, datamodule: SaltDataModule, **_: Any) -> None:
         """Open the training and validation jets, in the place of the trainer's `fit`: their stores are built so."""
         datamodule.setup("fit")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,6 +18,7 @@ from salt.data.fields import check_type
 from salt.data.names import unknown
 from salt.data.sources import Pattern, Sample, open_sample
 from salt.tasks.classification import CLASS_NAMES
+from salt.training.run_files import exists, joined
 
 Check = Callable[[Namespace, Asked], Iterator["Problem"]]
 
@@ -231,19 +231,21 @@ def _widths(config: Namespace, asked: Asked) -> Iterator[Problem]:
 
 
 def _monitored(config: Namespace, asked: Asked) -> Iterator[Problem]:
-    """A loss that names checkpoints, but that no task has: the first epoch would be over before that is seen."""
-    names = [f"{task.name}_loss" for _, task in tasks(config) if "name" in task]
-    logged = [f"{stage}/{name}" for stage in ("val", "train") for name in ("loss", *names)]
+    """A metric that names checkpoints, but that no task has: the first epoch would be over before that is seen."""
+    names = [task.name for _, task in tasks(config) if "name" in task]
+    losses = [f"{stage}/{name}" for stage in ("val", "train") for name in ("loss", *(f"{name}_loss" for name in names))]
+    others = tuple(f"val/{name}_" for name in names)
     callbacks = config.trainer.callbacks if isinstance(config.trainer.callbacks, list) else []
     for i, callback in enumerate(callbacks if names else []):
         wanted = callback.get("init_args.monitor_loss")
-        if wanted is not None and wanted not in logged:
+        if wanted is not None and wanted not in losses and not wanted.startswith(others):
             key = f"trainer.callbacks[{i}].init_args.monitor_loss"
-            yield Problem(key, unknown("loss", wanted, logged, key), "name one that is logged")
+            yield Problem(key, unknown("loss", wanted, losses, key), "name one that is logged")
 
 
 def _old_run(config: Namespace, asked: Asked) -> Iterator[Problem]:
     """A run directory that holds a run: two runs' checkpoints in one could not be told apart."""
-    run = Path(config.trainer.default_root_dir)
-    if not config.trainer.fast_dev_run and (run / "config.yaml").is_file():
-        yield Problem("log_suffix", f"there is a run in {run} already", "give another --log_suffix, or remove that run")
+    run = str(config.trainer.default_root_dir)
+    if not config.trainer.fast_dev_run and asked.resumed is None and exists(joined(run, "config.yaml")):
+        mend = f"give another --log_suffix, or go on with that run: salt fit --resume {run}"
+        yield Problem("log_suffix", f"there is a run in {run} already", mend)

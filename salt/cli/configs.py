@@ -15,6 +15,7 @@ import yaml
 from jsonargparse import get_loader
 
 from salt.cli import upstream
+from salt.training.run_files import open_run_file
 
 COMMAND_LINE = "the command line"
 
@@ -26,15 +27,15 @@ class Source(NamedTuple):
     content: dict[str, Any]
 
 
-def split(arguments: Sequence[str]) -> tuple[list[Path], list[str]]:
+def split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     """The files of --config, and the arguments without them, in today's spelling."""
     files, rest, is_file = [], [], False
     for argument in arguments:
         key, equals, value = argument.partition("=")
         if is_file:
-            files.append(Path(argument))
+            files.append(argument)
         elif key in {"-c", "--config"} and equals:
-            files.append(Path(value))
+            files.append(value)
         elif key not in {"-c", "--config"}:
             rest.append(argument)
         is_file = not is_file and key in {"-c", "--config"} and not equals
@@ -61,10 +62,11 @@ def _renewed(arguments: Sequence[str]) -> list[str]:
     return rest
 
 
-def read(file: Path) -> Source:
-    """The mapping in a YAML file."""
+def read(file: str | Path) -> Source:
+    """The mapping in a YAML file, which may be on a server."""
     try:
-        content = get_loader("yaml")(file.read_text())
+        with open_run_file(file) as stream:
+            content = get_loader("yaml")(stream.read())
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""

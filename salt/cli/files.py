@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 
 from salt.data.names import NUM_NEAREST, by_nearness
+from salt.training.run_files import is_url
 
 log = logging.getLogger(__name__)
 
@@ -25,11 +26,11 @@ def packaged_path(name: str) -> str:
     return str(packaged) if name.startswith(PREFIX) and packaged.is_file() else name
 
 
-def packaged_config(file: Path) -> Path:
+def packaged_config(name: str) -> str | Path:
     """The file of a --config: the user's own where there is one, else the one that is packaged under its name."""
-    if file.is_file():
-        return file
-    name = str(file)
+    file = Path(name)
+    if file.is_file() or is_url(name):
+        return name
     inside = name.removeprefix(PREFIX).removeprefix("configs/")
     if (PACKAGED / inside).is_file():
         log.info("no file %s here: taking the one that salt ships", name)

@@ -6,31 +6,40 @@ import logging
 import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
-from jsonargparse import ArgumentError
+from jsonargparse import ArgumentError, Namespace
 from jsonargparse.typing import register_type
+from lightning import Trainer
+from lightning.fabric.plugins import CheckpointIO
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from salt.callbacks.data_wait import DataWait
 from salt.callbacks.label_check import LabelCheck
 from salt.callbacks.record import RunRecord
+from salt.callbacks.stopping import Stopping
 from salt.cli import configs
 from salt.cli.check import check
 from salt.cli.files import PACKAGED, packaged_config
 from salt.cli.keys import unknown_keys
 from salt.cli.messages import in_short
 from salt.cli.resolve import Asked, resolve
-from salt.cli.runs import best_checkpoint, with_run
+from salt.cli.resume import FOUND_BY_WORD, continue_curves, found_by_word, resumed
+from salt.cli.run_lock import held
+from salt.cli.runs import with_run
 from salt.data.datamodule import SaltDataModule
 from salt.data.death import ended_by_signals
+from salt.training.checkpoint_io import WholeCheckpointIO
+from salt.training.checkpoints import best, readable
 from salt.training.memory import keep_freed_memory
 from salt.training.module import SaltModule
+from salt.training.run_files import is_url, remove_parts
+from salt.training.signals import DOOR
 
 SKIPPED = {"model", "train_dataloaders", "val_dataloaders", "dataloaders", "datamodule"}
 """Arguments of the trainer's methods that are not for the user."""
@@ -39,6 +48,13 @@ SHORT = {"-n": "name", "-ls": "log_suffix"}
 """Options with a short form."""
 
 BASE = PACKAGED / "base.yaml"
+
+EPILOGS = {
+    "fit": "salt fit --resume RUN goes on with a run in its own directory, from its newest checkpoint; "
+    "--ckpt_path last|best means a checkpoint of the run whose config.yaml is given.",
+    "test": "salt test RUN [FILE] tests the best checkpoint of a run; --ckpt_path last takes the newest.",
+}
+"""What --help says of options that the parser does not see."""
 
 # Class weights are lists in YAML and tensors in torch; 1.67 is not to become 1.6699999570846558.
 register_type(torch.Tensor, serializer=lambda x: [float(str(value)) for value in x.numpy()], deserializer=torch.tensor)
@@ -53,15 +69,21 @@ class SaltCLI(LightningCLI):
         fit or test.
     arguments : Sequence[str]
         What the user wrote, the verb first.
+    resumed : str | None
+        Directory of the run that goes on, in itself; None: a new one.
     """
 
-    def __init__(self, verb: str, arguments: Sequence[str]) -> None:
+    def __init__(self, verb: str, arguments: Sequence[str], resumed: str | None = None) -> None:
         files, options = configs.split(arguments[1:])
         self._verb = verb
+        self._config_files = files
         self._files = [configs.read(file) for file in (BASE, *map(packaged_config, files))]
         self._options = configs.options(options)
-        self.asked = Asked(verb, _keys(options), datetime.now())
-        parser_kwargs = {"exit_on_error": False, "default_config_files": [str(BASE)]}  # what --help shows
+        self.asked = Asked(verb, _keys(options), datetime.now(), resumed)
+        self._checkpoint: str | None = None
+        self._run = ExitStack()
+        said = {"default_config_files": [str(BASE)], "epilog": EPILOGS[verb]}  # by --help
+        parser_kwargs = {"exit_on_error": False, **said}
         self._new: list[Path] = []
         try:
             super().__init__(
@@ -69,7 +91,7 @@ class SaltCLI(LightningCLI):
                 SaltDataModule,
                 save_config_callback=RunRecord if verb == "fit" else None,
                 seed_everything_default=42,
-                trainer_defaults={"callbacks": [LabelCheck(), DataWait()]} if verb == "fit" else None,
+                trainer_defaults={"callbacks": [LabelCheck(), DataWait(), Stopping()]} if verb == "fit" else None,
                 parser_kwargs={"prog": "salt", "exit_on_error": False, verb: parser_kwargs},
                 args=[verb, *options],
                 auto_configure_optimizers=False,
@@ -78,6 +100,8 @@ class SaltCLI(LightningCLI):
         except BaseException:
             self._remove_empty()
             raise
+        finally:
+            self._run.close()
 
     def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]
         """The one verb that was asked for: the other's parser would cost a second."""
@@ -110,10 +134,22 @@ class SaltCLI(LightningCLI):
             with self._said_in_short():
                 super().parse_arguments(parser, [args[0], f"--config={file}", *args[1:]])
 
+    def _parse_ckpt_path(self) -> None:
+        """A checkpoint does not change the config: Lightning's own would take hyperparameters from it."""
+
     def instantiate_classes(self) -> None:
-        """Build the model, the data and the trainer."""
+        """Build the model, the data and the trainer, and have them go on where a checkpoint stands."""
         with self._said_in_short():
             super().instantiate_classes()
+        self.config_init[self._verb].ckpt_path = self._checkpoint
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """Build the trainer, which writes and reads checkpoints in our way."""
+        plugins = self.config_init[self._verb].trainer.plugins or []
+        plugins = list(plugins) if isinstance(plugins, list) else [plugins]
+        if not any(isinstance(plugin, CheckpointIO) for plugin in plugins):  # the user's own
+            plugins.append(WholeCheckpointIO())
+        return super().instantiate_trainer(**kwargs, plugins=plugins)
 
     @contextmanager
     def _said_in_short(self) -> Iterator[None]:
@@ -128,11 +164,32 @@ class SaltCLI(LightningCLI):
         problems = check(config, self.asked)
         if problems:
             raise ValueError("\n".join(map(str, dict.fromkeys(problems))))
-        if self._verb == "test" and config.ckpt_path is None:
-            config.ckpt_path = str(best_checkpoint(Path(config.trainer.default_root_dir)))
+        run = str(config.trainer.default_root_dir)
+        self._checkpoint = self._checkpoint_of(config, run)
+        config.ckpt_path = None  # what is saved describes a run, and not where one came from
         self.config[self._verb] = config
-        run = Path(config.trainer.default_root_dir)
-        self._new = [folder for folder in (run, run.parent) if not folder.exists()]
+        self._new = [folder for folder in (Path(run), Path(run).parent) if not is_url(run) and not folder.exists()]
+
+    def before_fit(self) -> None:
+        """Take the run's directory for this process alone, and have its files go on where the checkpoint stands."""
+        if self.trainer.fast_dev_run:  # type: ignore[attr-defined]
+            return
+        run = self.trainer.default_root_dir
+        self._run.enter_context(held(run))
+        if self.trainer.is_global_zero:
+            remove_parts(run)
+        continue_curves(self.trainer.loggers, self._checkpoint if self.asked.resumed else None)
+
+    def _checkpoint_of(self, config: Namespace, run: str) -> str | None:
+        """The checkpoint to go on from, or to test: the one that was asked for, else the best one for a test."""
+        asked_for = config.ckpt_path
+        if asked_for in FOUND_BY_WORD:
+            return found_by_word(str(asked_for), self._config_files)
+        if self._verb == "test" and "ckpt_path" not in self.asked.keys:  # a config may name that which a run came from
+            return best(run).path
+        if asked_for is not None and not self.asked.resumed:
+            readable(asked_for)
+        return None if asked_for is None else str(asked_for)
 
     def _remove_empty(self) -> None:
         """Remove the folders of a run that failed before it wrote anything: a logger makes them early."""
@@ -161,9 +218,22 @@ def main(arguments: Sequence[str], cli: type[SaltCLI] = SaltCLI) -> int:
     _quiet()
     keep_freed_memory()
     verb = arguments[0]
-    arguments = with_run(arguments) if verb == "test" else list(arguments)
+    if verb == "fit":
+        with DOOR.opened():
+            return _fit(arguments, cli)
     with ended_by_signals():
-        cli(verb, arguments)
+        cli(verb, with_run(arguments))
+    return 0
+
+
+def _fit(arguments: Sequence[str], cli: type[SaltCLI]) -> int:
+    """Train, or go on with a training, if anything is left to do."""
+    written_out, run, finished = resumed(arguments)
+    if not finished:
+        cli("fit", written_out, run)
+    elif run is not None:
+        with held(run):
+            remove_parts(run)
     return 0
 
 

@@ -21,12 +21,16 @@ from salt.cli import umami
 from salt.cli.files import PACKAGED, is_packaged, packaged_path
 from salt.data.dicts import read_class_dict
 from salt.data.sources import Pattern, open_sample
+from salt.training.run_files import absolute, exists, joined
 from salt.types import Schema
 
 log = logging.getLogger(__name__)
 
 FILES = ("train_file", "val_file", "test_file", "norm_dict", "class_dict")
 """Keys of `data` that name files."""
+
+DEFAULT_MONITOR = "val/jets_classification_loss"
+"""What base.yaml monitors."""
 
 TIMESTAMP = re.compile(r"_\d{8}-\d{6}$")
 
@@ -43,18 +47,21 @@ class Asked:
         Names of the options given there, like trainer.devices.
     now : datetime
         When.
+    resumed : str | None
+        Directory or URL of the run that goes on, in itself; None: a new run.
     """
 
     verb: str
     keys: frozenset[str]
     now: datetime
+    resumed: str | None = None
 
 
 def resolve(config: Namespace, asked: Asked) -> Namespace:
     """The config with everything filled in; the one that is given stays as it is."""
     config = config.clone()
     rules = [packaged_files, files_beside, linked_norm_dict, umami_layout, class_names_of_file, class_weights]
-    rules += [without_gpu]
+    rules += [without_gpu, monitored_loss]
     rules += {"fit": [run_directory], "test": [as_one_process]}[asked.verb]
     for rule in rules:
         rule(config, asked)
@@ -185,22 +192,34 @@ def without_gpu(config: Namespace, asked: Asked) -> None:
     log.info("no GPU here: trainer %s", ", ".join(f"{k} {v}" for k, v in changed.items()))
 
 
+def monitored_loss(config: Namespace, asked: Asked) -> None:
+    """The loss that names checkpoints, where it is that of base.yaml, and of a task that this model does not have."""
+    names = {task.get("name") for _, task in tasks(config)}
+    callbacks = config.trainer.callbacks if isinstance(config.trainer.callbacks, list) else []
+    for i, callback in enumerate(callbacks if names and DEFAULT_MONITOR.removesuffix("_loss")[4:] not in names else []):
+        if callback.get("init_args.monitor_loss") == DEFAULT_MONITOR:
+            reason = "the sum of all losses: no task is called jets_classification"
+            _fill(callback.init_args, "monitor_loss", "val/loss", f"trainer.callbacks[{i}].init_args.", reason)
+
+
 def run_directory(config: Namespace, asked: Asked) -> None:
     """The run's own directory, logs/<name>_<time> or logs/<name>_<suffix>, for checkpoints and loggers.
 
-    The config of an old run names that run's directory: the new one lies beside it, with a time of its own.
+    The config of an old run names that run's directory: the new one lies beside it, with a time of its own. Only a run
+    that is resumed goes on in its own directory.
     """
-    old = Path(config.trainer.default_root_dir or "logs").absolute()
-    is_run = TIMESTAMP.search(old.name) is not None or (old / "config.yaml").is_file()
-    if is_run and "log_suffix" not in asked.keys:
+    old = absolute(config.trainer.default_root_dir or "logs")
+    logs, _, name = old.rpartition("/")
+    is_run = TIMESTAMP.search(name) is not None or exists(joined(old, "config.yaml"))
+    if is_run and "log_suffix" not in asked.keys and asked.resumed is None:
         config.log_suffix = None
     suffix = config.log_suffix or asked.now.strftime("%Y%m%d-%H%M%S")
-    run = (old.parent if is_run else old) / f"{config.name}_{suffix}"
-    config.trainer.default_root_dir = str(run)
+    run = asked.resumed or joined(logs if is_run else old, f"{config.name}_{suffix}")
+    config.trainer.default_root_dir = run
     loggers = config.trainer.logger if isinstance(config.trainer.logger, list) else [config.trainer.logger]
     for logger in loggers:
-        if isinstance(logger, Namespace) and logger.get("init_args.save_dir", None) in {"", str(old)}:
-            logger.init_args.save_dir = str(run)
+        if isinstance(logger, Namespace) and logger.get("init_args.save_dir", None) in {"", old}:
+            logger.init_args.save_dir = run
 
 
 def as_one_process(config: Namespace, asked: Asked) -> None:

@@ -1,17 +1,12 @@
-"""Run directories on the command line: `salt test RUN [FILE]`, and the best checkpoint of a run."""
+"""Run directories on the command line: `salt test RUN [FILE]`."""
 
 from __future__ import annotations
 
-import logging
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from salt.data.names import by_nearness
-
-log = logging.getLogger(__name__)
-
-LOSS = re.compile(r"loss=(-?\d+\.?\d*)")
+from salt.training.run_files import exists, is_url, joined
 
 
 def with_run(arguments: Sequence[str]) -> list[str]:
@@ -27,14 +22,18 @@ def with_run(arguments: Sequence[str]) -> list[str]:
         raise ValueError(f"salt test takes a run and a file, not {len(positional)} names: {' '.join(positional)}")
     run, *files = positional
     rest = list(arguments[1 + len(positional) :])
-    return [arguments[0], "--config", str(_config(Path(run))), *(f"--data.test_file={file}" for file in files), *rest]
+    return [arguments[0], "--config", run_config(run), *(f"--data.test_file={file}" for file in files), *rest]
 
 
-def _config(run: Path) -> Path:
+def run_config(name: str) -> str:
+    """The config.yaml of a run, which may be given by its directory, or by that file."""
+    if is_url(name):
+        return _config_on_server(name)
+    run = Path(name)
     if run.is_file():
-        return run
+        return str(run)
     if (run / "config.yaml").is_file():
-        return run / "config.yaml"
+        return str(run / "config.yaml")
     folder = run.absolute().parent
     runs = [str(run.parent / path.parent.name) for path in folder.glob("*/config.yaml")]
     runs += [str(path.parent) for path in Path("logs").glob("*/config.yaml") if folder != Path("logs").absolute()]
@@ -45,18 +44,8 @@ def _config(run: Path) -> Path:
     )
 
 
-def best_checkpoint(run: Path) -> Path:
-    """The checkpoint of a run with the lowest loss in its name; the later one where two are alike."""
-    checkpoints = sorted((run / "ckpts").glob("*.ckpt"))
-    losses = [(float(found[1]), -i, path) for i, path in enumerate(checkpoints) if (found := LOSS.search(path.name))]
-    if not checkpoints:
-        raise FileNotFoundError(
-            f"no checkpoint in {run / 'ckpts'}: let the run finish an epoch, or give --ckpt_path FILE"
-        )
-    if not losses:
-        newest = max(checkpoints, key=lambda path: path.stat().st_mtime)
-        log.warning("no checkpoint in %s has a loss in its name: taking the newest, %s", run / "ckpts", newest.name)
-        return newest
-    best = min(losses)[2]
-    log.info("best of %d checkpoints: %s", len(checkpoints), best)
-    return best
+def _config_on_server(url: str) -> str:
+    for config in (joined(url, "config.yaml"), url):
+        if exists(config):
+            return config
+    raise FileNotFoundError(f"no run {url} (a directory with config.yaml)")

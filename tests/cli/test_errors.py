@@ -248,8 +248,9 @@ def test_a_config_without_a_model_says_so(salt):
 
 
 def test_a_loss_that_nothing_logs_cannot_name_checkpoints(refusal):
-    error = refusal(**task(name="flavour"))
-    assert "unknown loss 'val/jets_classification_loss'" in error
+    callbacks = [{"class_path": "salt.callbacks.Checkpoint", "init_args": {"monitor_loss": "val/flavor_loss"}}]
+    error = refusal(**task(name="flavour"), trainer={"callbacks": callbacks})
+    assert "unknown loss 'val/flavor_loss'" in error
     assert "nearest: val/flavour_loss," in error
 
 

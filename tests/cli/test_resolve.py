@@ -186,3 +186,38 @@ def test_the_packages_files_are_meant_in_a_checkout_of_it_too(tmp_path, monkeypa
 
 def test_a_file_that_the_package_has_not_is_the_users():
     assert resolve.packaged_path("salt/configs/mine.h5") == "salt/configs/mine.h5"
+
+
+def test_a_run_that_is_resumed_keeps_its_directory(tmp_path):
+    old = tmp_path / "GNN_20290102-030405"
+    config = run_config(tmp_path / "moved_from", save_dir=tmp_path / "moved_from")
+    resolve.run_directory(config, Asked("fit", frozenset(), NOW, str(old)))
+    assert config.trainer.default_root_dir == config.trainer.logger.init_args.save_dir == str(old)
+
+
+def test_a_directory_on_a_server_stays_a_url():
+    config = run_config("s3://bucket/logs/")
+    resolve.run_directory(config, asked())
+    assert config.trainer.default_root_dir == "s3://bucket/logs/GNN_20300102-030405"
+
+
+def monitoring(metric, *names):
+    tasks = [Namespace(init_args=Namespace(name=name)) for name in names]
+    model = Namespace(init_args=Namespace(tasks=Namespace(init_args=Namespace(modules=tasks))))
+    callback = Namespace(class_path="salt.callbacks.Checkpoint", init_args=Namespace(monitor_loss=metric))
+    return Namespace(model=Namespace(model=model), trainer=Namespace(callbacks=[callback]))
+
+
+@pytest.mark.parametrize(
+    ("metric", "names", "expected"),
+    [
+        ("val/jets_classification_loss", ["jets_regression", "track_origin"], "val/loss"),
+        ("val/jets_classification_loss", ["jets_regression", "jets_classification"], "val/jets_classification_loss"),
+        ("val/jets_regresion_loss", ["jets_regression"], "val/jets_regresion_loss"),
+    ],
+)
+def test_the_sum_of_losses_names_checkpoints_where_no_task_is_that_of_base_yaml(lines, metric, names, expected):
+    config = monitoring(metric, *names)
+    resolve.monitored_loss(config, asked())
+    assert config.trainer.callbacks[0].init_args.monitor_loss == expected
+    assert len(lines()) == (metric != expected)
