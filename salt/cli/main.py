@@ -53,7 +53,7 @@ def usage() -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run `salt` with these arguments (those of the process where None); returns the exit code."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    _speak()
+    speak()
     if not arguments or arguments[0] in {"-h", "--help", "help"}:
         sys.stdout.write(usage() + "\n")
         return 0 if arguments else 2
@@ -94,7 +94,7 @@ def guard(run: Callable[[], int]) -> int:
         return INTERRUPTED
 
 
-def _speak() -> None:
+def speak() -> None:
     """Show what salt's own rooms have to say; libraries have handlers of their own."""
     log = logging.getLogger("salt")
     log.setLevel(logging.INFO)
