@@ -61,7 +61,7 @@ class Run:
     def __init__(self, folder, options):
         self.mark = uuid.uuid4().hex
         self.output = folder / f"output-{self.mark}"
-        command = [sys.executable, "-m", "salt", "fit", "--config=simple.yaml", *options]
+        command = [sys.executable, "-m", "salt", "fit", *options]
         environment = {**os.environ, MARK: self.mark, "PYTHONUNBUFFERED": "1"}
         with self.output.open("wb") as output:
             streams = {"stdout": output, "stderr": output}
@@ -114,11 +114,13 @@ def fit(jets, tmp_path):
         os.link(source, tmp_path / "data" / source.name)
     runs = []
 
-    def start(*options):
+    def start(*options, base=True):
+        """With `base`, simple.yaml on those files; else the options say all."""
         names = {"train_file": "train.h5", "val_file": "val.h5", "norm_dict": "norm_dict.yaml"}
         files = [f"--data.{key}=data/{name}" for key, name in names.items()]
         more = ["--data.class_dict=data/class_dict.yaml", "--data.batch_size=500"]
-        runs.append(Run(tmp_path, [*files, *more, *options]))
+        first = ["--config=simple.yaml", *files, *more] if base else []
+        runs.append(Run(tmp_path, [*first, *options]))
         return runs[-1]
 
     yield start
