@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import yaml
 from jsonargparse import get_loader
 
-from salt.cli import upstream
+from salt.cli import class_paths, upstream
 from salt.training.run_files import open_run_file
 
 COMMAND_LINE = "the command line"
@@ -41,7 +41,7 @@ def split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
         is_file = not is_file and key in {"-c", "--config"} and not equals
     if is_file:
         raise ValueError("--config is the last argument: name a file after it")
-    return files, _renewed(rest)
+    return files, class_paths.renewed(_renewed(rest))
 
 
 def _renewed(arguments: Sequence[str]) -> list[str]:
@@ -79,7 +79,7 @@ def read(file: str | Path) -> Source:
         raise ValueError(
             f"{file} (--config) {what}; a config is a mapping with keys such as name, model, data, trainer"
         )
-    return Source(str(file), upstream.rewritten(content, str(file)))
+    return Source(str(file), class_paths.rewritten(upstream.rewritten(content, str(file))))
 
 
 def options(arguments: Sequence[str]) -> Source:
@@ -90,7 +90,7 @@ def options(arguments: Sequence[str]) -> Source:
             continue
         key, equals, value = argument[2:].partition("=")
         if not key.endswith(("+", ".help")):
-            _put(content, key.split("."), _load(value if equals else "" if following.startswith("--") else following))
+            _put(content, key.split("."), load(value if equals else "" if following.startswith("--") else following))
     return Source(COMMAND_LINE, content)
 
 
@@ -104,7 +104,8 @@ def _put(content: dict[str, Any], parts: Sequence[str], value: Any) -> None:
     content[last] = value
 
 
-def _load(text: str) -> Any:
+def load(text: str) -> Any:
+    """The value that a text means in YAML; the text itself where it means none."""
     try:
         return get_loader("yaml")(text)
     except yaml.YAMLError:

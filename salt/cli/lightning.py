@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
@@ -18,12 +19,14 @@ from jsonargparse.typing import register_type
 from lightning import Trainer
 from lightning.fabric.plugins import CheckpointIO
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import Logger
 
 from salt.callbacks.data_wait import DataWait
 from salt.callbacks.label_check import LabelCheck
+from salt.callbacks.logger_check import LoggerCheck
 from salt.callbacks.record import RunRecord
 from salt.callbacks.stopping import Stopping
-from salt.cli import configs
+from salt.cli import configs, environment, loggers, secrets
 from salt.cli.check import check
 from salt.cli.files import PACKAGED, packaged_config
 from salt.cli.keys import unknown_keys
@@ -34,6 +37,7 @@ from salt.cli.run_lock import held
 from salt.cli.runs import with_run
 from salt.data.datamodule import SaltDataModule
 from salt.data.death import ended_by_signals
+from salt.loggers.guard import build as build_logger
 from salt.training.checkpoint_io import WholeCheckpointIO
 from salt.training.checkpoints import best, readable
 from salt.training.memory import keep_freed_memory
@@ -76,8 +80,11 @@ class SaltCLI(LightningCLI):
     def __init__(self, verb: str, arguments: Sequence[str], resumed: str | None = None) -> None:
         files, options = configs.split(arguments[1:])
         self._verb = verb
+        options = secrets.options_without_keys(options)
         self._config_files = files
-        self._files = [configs.read(file) for file in (BASE, *map(packaged_config, files))]
+        named = [*environment.config_files(os.environ, verb), *files]
+        self._files = [secrets.without_keys(configs.read(file)) for file in (BASE, *map(packaged_config, named))]
+        self._num_below = len(self._files) - len(files)  # what the environment's variables go over
         self._options = configs.options(options)
         self.asked = Asked(verb, _keys(options), datetime.now(), resumed)
         self._checkpoint: str | None = None
@@ -91,7 +98,9 @@ class SaltCLI(LightningCLI):
                 SaltDataModule,
                 save_config_callback=RunRecord if verb == "fit" else None,
                 seed_everything_default=42,
-                trainer_defaults={"callbacks": [LabelCheck(), DataWait(), Stopping()]} if verb == "fit" else None,
+                trainer_defaults={"callbacks": [LabelCheck(), LoggerCheck(), DataWait(), Stopping()]}
+                if verb == "fit"
+                else None,
                 parser_kwargs={"prog": "salt", "exit_on_error": False, verb: parser_kwargs},
                 args=[verb, *options],
                 auto_configure_optimizers=False,
@@ -124,13 +133,16 @@ class SaltCLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse, after a look for keys that nothing reads: the parser's own words about them fill pages."""
-        messages = list(unknown_keys([*self._files, self._options], self._subcommand_parsers[self._verb]))
+        known = self._subcommand_parsers[self._verb]
+        messages = list(unknown_keys([*self._files, self._options], known))
         if messages:
             raise ValueError("\n".join(messages))
+        below, above = self._files[: self._num_below], [*self._files[self._num_below :], self._options]
+        self._files += environment.sources(os.environ, self._verb, known, below, above)
         with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
             warnings.filterwarnings("ignore", ".*args parameter is intended to run from within Python.*")
             file = Path(folder) / "config.yaml"  # the parser would merge less: mappings not, but items of lists
-            file.write_text(yaml.safe_dump(configs.merged(self._files), sort_keys=False))
+            file.write_text(yaml.safe_dump(loggers.with_places(configs.merged(self._files)), sort_keys=False))
             with self._said_in_short():
                 super().parse_arguments(parser, [args[0], f"--config={file}", *args[1:]])
 
@@ -139,13 +151,18 @@ class SaltCLI(LightningCLI):
 
     def instantiate_classes(self) -> None:
         """Build the model, the data and the trainer, and have them go on where a checkpoint stands."""
+        with warnings.catch_warnings():  # its successor is an argument that Lightning does not hand on
+            warnings.simplefilter("ignore")
+            self.parser.add_instantiator(build_logger, Logger, subclasses=True)
         with self._said_in_short():
             super().instantiate_classes()
         self.config_init[self._verb].ckpt_path = self._checkpoint
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        """Build the trainer, which writes and reads checkpoints in our way."""
-        plugins = self.config_init[self._verb].trainer.plugins or []
+        """Build the trainer, which writes checkpoints in our way, and metrics.csv whatever other loggers it has."""
+        config = self.config_init[self._verb].trainer
+        kwargs["logger"] = loggers.with_csv(config.logger, config.default_root_dir)
+        plugins = config.plugins or []
         plugins = list(plugins) if isinstance(plugins, list) else [plugins]
         if not any(isinstance(plugin, CheckpointIO) for plugin in plugins):  # the user's own
             plugins.append(WholeCheckpointIO())
@@ -219,9 +236,9 @@ def main(arguments: Sequence[str], cli: type[SaltCLI] = SaltCLI) -> int:
     keep_freed_memory()
     verb = arguments[0]
     if verb == "fit":
-        with DOOR.opened():
+        with DOOR.opened(), secrets.handed_on():
             return _fit(arguments, cli)
-    with ended_by_signals():
+    with ended_by_signals(), secrets.handed_on():
         cli(verb, with_run(arguments))
     return 0
 

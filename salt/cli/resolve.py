@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from jsonargparse import Namespace
 
-from salt.cli import umami
+from salt.cli import loggers, umami
 from salt.cli.files import PACKAGED, is_packaged, packaged_path
 from salt.data.dicts import read_class_dict
 from salt.data.sources import Pattern, open_sample
@@ -216,10 +216,7 @@ def run_directory(config: Namespace, asked: Asked) -> None:
     suffix = config.log_suffix or asked.now.strftime("%Y%m%d-%H%M%S")
     run = asked.resumed or joined(logs if is_run else old, f"{config.name}_{suffix}")
     config.trainer.default_root_dir = run
-    loggers = config.trainer.logger if isinstance(config.trainer.logger, list) else [config.trainer.logger]
-    for logger in loggers:
-        if isinstance(logger, Namespace) and logger.get("init_args.save_dir", None) in {"", old}:
-            logger.init_args.save_dir = run
+    loggers.complete(config, run, old)
 
 
 def as_one_process(config: Namespace, asked: Asked) -> None:
