@@ -104,6 +104,7 @@ class CometLogger(comet.CometLogger):
             os.environ.setdefault(key, value)
         self._folder = offline_directory or save_dir
         self._may_be_online = online is not False and not offline
+        self._may_begin = False
         with _quiet():
             super().__init__(
                 api_key=api_key,
@@ -111,7 +112,7 @@ class CometLogger(comet.CometLogger):
                 project=project or project_name,
                 experiment_key=experiment_key,
                 mode=mode,
-                prefix=prefix,
+                prefix=prefix or None,  # an empty one would make a name of _name
                 name=name or experiment_name,
                 tags=tags,
                 offline_directory=self._folder,
@@ -125,9 +126,15 @@ class CometLogger(comet.CometLogger):
                 display_summary_level=display_summary_level,
                 **kwargs,
             )
+        self._may_begin = True
 
     def _create_experiment(self) -> None:
-        """Begin, online where that is possible within seconds; Lightning calls this on rank 0."""
+        """Begin, online where that is possible within seconds; on rank 0, when `experiment` is asked for first.
+
+        Lightning would begin before anything else is built, and leave an experiment of each mistake.
+        """
+        if not self._may_begin:
+            return
         if self._experiment_key is None and (key := self._key_of_run()):
             self._experiment_key, self._mode = key, self._mode or "get_or_create"
         reason = self._why_offline()
@@ -168,6 +175,8 @@ class CometLogger(comet.CometLogger):
         """Start an experiment; what went wrong, without the key, or None."""
         self._online = online
         try:
+            if self._folder is not None:
+                Path(self._folder).mkdir(parents=True, exist_ok=True)
             with _quiet():
                 super()._create_experiment()
         except Exception as error:  # whatever it is, training is worth more
