@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from jsonargparse import ArgumentParser
+from jsonargparse._parameter_resolvers import get_signature_parameters
 from jsonargparse._util import import_object
 
 from salt.cli.configs import Source, merge
@@ -125,6 +126,8 @@ def _parameters(cls: type, given: frozenset[str] = frozenset()) -> dict[str, Any
         parameters = inspect.signature(ancestor.__init__).parameters.values()  # type: ignore[misc]
         named = [p.name for p in parameters if p.kind not in {p.VAR_KEYWORD, p.VAR_POSITIONAL}]
         names |= {name: {} for name in named if name not in GIVEN | given}
+        if ancestor is cls and any(p.kind is p.VAR_KEYWORD for p in parameters):  # what the parser takes, and saves
+            names |= {p.name: {} for p in get_signature_parameters(cls, None) if p.name not in GIVEN | given}
         if not any(p.kind is p.VAR_KEYWORD for p in parameters):
             break
     return names

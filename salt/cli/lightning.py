@@ -23,7 +23,6 @@ from lightning.pytorch.loggers import Logger
 
 from salt.callbacks.data_wait import DataWait
 from salt.callbacks.label_check import LabelCheck
-from salt.callbacks.logger_check import LoggerCheck
 from salt.callbacks.record import RunRecord
 from salt.callbacks.stopping import Stopping
 from salt.cli import configs, environment, loggers, secrets
@@ -98,9 +97,7 @@ class SaltCLI(LightningCLI):
                 SaltDataModule,
                 save_config_callback=RunRecord if verb == "fit" else None,
                 seed_everything_default=42,
-                trainer_defaults={"callbacks": [LabelCheck(), LoggerCheck(), DataWait(), Stopping()]}
-                if verb == "fit"
-                else None,
+                trainer_defaults={"callbacks": [LabelCheck(), DataWait(), Stopping()]} if verb == "fit" else None,
                 parser_kwargs={"prog": "salt", "exit_on_error": False, verb: parser_kwargs},
                 args=[verb, *options],
                 auto_configure_optimizers=False,

@@ -14,7 +14,11 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 warn = rank_zero_only(logging.getLogger(__name__).warning)
 
-PATIENCE = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "10", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
+SETTINGS = {
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_ALLOW_FILE_STORE": "true",  # mlruns in the run directory; a database wants packages more
+}
 """Settings of clients, where the environment does not have them: their own let a training wait for a quarter hour."""
 
 PAUSE_SECONDS = 60.0
@@ -22,10 +26,28 @@ PAUSE_SECONDS = 60.0
 
 
 class Guard(Logger):
-    """In front of a logger's class: what its methods raise becomes one warning, and a pause."""
+    """In front of a logger's class: what its methods raise becomes one warning, and a pause.
 
+    Only when it begins, before the first batch, is a failure an error.
+    """
+
+    _of = "a logger"
     _pause = 0.0
     _until = 0.0
+
+    @property
+    def experiment(self) -> Any:
+        """What the service's client gives; Lightning asks for it when a fit begins."""
+        try:
+            return super().experiment  # type: ignore[misc]
+        except AttributeError:  # a logger without one
+            raise
+        except Exception as error:
+            cause = f"{type(error).__name__}: {' '.join(str(error).split()):.500}"
+            raise ValueError(
+                f"{self._of} (trainer.logger) cannot begin: {cause}\n"
+                "  mend: correct its arguments or its server's address, or leave it out: metrics.csv is always written"
+            ) from error
 
     def log_metrics(self, metrics: Any, step: int | None = None) -> None:
         """Log, if it can."""
@@ -61,7 +83,7 @@ class Guard(Logger):
                 warn(
                     "%s failed (%s: %.200s): training goes on without it, it is tried again now and then; "
                     "all metrics are in metrics.csv",
-                    type(self).__name__,
+                    self._of,
                     type(error).__name__,
                     " ".join(str(error).split()),
                 )
@@ -72,11 +94,11 @@ class Guard(Logger):
 @functools.cache
 def guarded(logger: type[Logger]) -> type[Logger]:
     """The class of a logger with the guard in front."""
-    return type(logger.__name__, (Guard, logger), {"__module__": logger.__module__, "__doc__": logger.__doc__})
+    return type(f"Guarded{logger.__name__}", (Guard, logger), {"_of": logger.__name__, "__doc__": logger.__doc__})
 
 
 def build(logger: type[Logger], *args: Any, **kwargs: Any) -> Logger:
     """A guarded logger of this class."""
-    for key, value in PATIENCE.items():
+    for key, value in SETTINGS.items():
         os.environ.setdefault(key, value)
     return guarded(logger)(*args, **kwargs)
