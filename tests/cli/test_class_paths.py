@@ -1,0 +1,48 @@
+import pytest
+
+from salt.cli.class_paths import renamed, renewed, rewritten
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("pytorch_lightning.loggers.CometLogger", "salt.loggers.CometLogger"),
+        ("lightning.pytorch.loggers.comet.CometLogger", "salt.loggers.CometLogger"),
+        ("lightning.pytorch.loggers.CSVLogger", "salt.loggers.CSVLogger"),
+        ("CometLogger", "salt.loggers.CometLogger"),
+        ("pytorch_lightning.callbacks.ModelSummary", "lightning.pytorch.callbacks.ModelSummary"),
+        ("lightning.pytorch.loggers.TensorBoardLogger", "lightning.pytorch.loggers.TensorBoardLogger"),
+        ("mine.CometLogger", "mine.CometLogger"),
+        ("pytorch_lightning_extras.Thing", "pytorch_lightning_extras.Thing"),
+    ],
+)
+def test_class_paths_of_old_versions_and_of_what_ours_take_over(old, new):
+    assert renamed(old) == new
+
+
+def test_they_are_found_wherever_a_config_has_them():
+    old = {"trainer": {"logger": "CSVLogger", "callbacks": [{"class_path": "pytorch_lightning.callbacks.Timer"}]}}
+    assert rewritten(old) == {
+        "trainer": {
+            "logger": "salt.loggers.CSVLogger",
+            "callbacks": [{"class_path": "lightning.pytorch.callbacks.Timer"}],
+        }
+    }
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (["--trainer.logger=CometLogger"], ["--trainer.logger=salt.loggers.CometLogger"]),
+        (["--trainer.logger", "CometLogger"], ["--trainer.logger", "salt.loggers.CometLogger"]),
+        (
+            ['--trainer.logger=[{"class_path": "pytorch_lightning.loggers.CSVLogger"}]'],
+            ['--trainer.logger=[{"class_path": "salt.loggers.CSVLogger"}]'],
+        ),
+        (["--trainer.callbacks+=pytorch_lightning.callbacks.Timer"],
+         ["--trainer.callbacks+=lightning.pytorch.callbacks.Timer"]),
+        (["--name=CometLogger", "--name", "CSVLogger"], ["--name=CometLogger", "--name", "CSVLogger"]),
+    ],
+)  # fmt: skip
+def test_they_are_found_on_the_command_line(old, new):
+    assert renewed(old) == new
