@@ -7,7 +7,8 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "salt"
 
-ROOMS = {"cli", "callbacks", "loggers", "export", "report", "prepare", "simulate", "training", "models", "tasks", "nn",
+ROOMS = {"cli", "callbacks", "loggers", "export", "report", "prepare", "simulate", "training", "models", "tasks",
+         "metrics", "nn",
          "data", "types", "layout", "kernels", "ragged"}  # fmt: skip
 GROUND = {"types", "layout", "kernels", "ragged"}
 MAY_IMPORT = {
@@ -17,12 +18,13 @@ MAY_IMPORT = {
     "types": {"layout", "kernels", "ragged"},
     "nn": GROUND,
     "data": GROUND,
-    "tasks": {"nn", "data", *GROUND},
-    "models": {"tasks", "nn", "data", *GROUND},
-    "training": {"models", "tasks", "nn", "data", *GROUND},
+    "metrics": GROUND,
+    "tasks": {"metrics", "nn", "data", *GROUND},
+    "models": {"tasks", "metrics", "nn", "data", *GROUND},
+    "training": {"models", "tasks", "metrics", "nn", "data", *GROUND},
     "loggers": set(),
-    "callbacks": {"training", "models", "tasks", "nn", "data", *GROUND},
-    "export": {"training", "models", "tasks", "nn", "data", *GROUND},
+    "callbacks": {"training", "models", "tasks", "metrics", "nn", "data", *GROUND},
+    "export": {"training", "models", "tasks", "metrics", "nn", "data", *GROUND},
     "prepare": {"data", *GROUND},
     "simulate": set(),
     "report": set(),

@@ -231,14 +231,13 @@ def _widths(config: Namespace, asked: Asked) -> Iterator[Problem]:
 
 
 def _monitored(config: Namespace, asked: Asked) -> Iterator[Problem]:
-    """A metric that names checkpoints, but that no task has: the first epoch would be over before that is seen."""
-    names = [task.name for _, task in tasks(config) if "name" in task]
-    losses = [f"{stage}/{name}" for stage in ("val", "train") for name in ("loss", *(f"{name}_loss" for name in names))]
-    others = tuple(f"val/{name}_" for name in names)
+    """A loss that names checkpoints, but that no task has; other metrics are known once the tasks are built."""
+    names = [f"{task.name}_loss" for _, task in tasks(config) if "name" in task]
+    losses = [f"{stage}/{name}" for stage in ("val", "train") for name in ("loss", *names)]
     callbacks = config.trainer.callbacks if isinstance(config.trainer.callbacks, list) else []
     for i, callback in enumerate(callbacks if names else []):
         wanted = callback.get("init_args.monitor_loss")
-        if wanted is not None and wanted not in losses and not wanted.startswith(others):
+        if wanted is not None and wanted.endswith("loss") and wanted not in losses:
             key = f"trainer.callbacks[{i}].init_args.monitor_loss"
             yield Problem(key, unknown("loss", wanted, losses, key), "name one that is logged")
 

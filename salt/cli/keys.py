@@ -26,7 +26,7 @@ INNER: Mapping[str, tuple[type, frozenset[str]]] = {
 }
 """Arguments that are mappings handed to a class: key -> the class, and what the code gives it besides."""
 
-FREE = frozenset({"variables", "input_map", "labels", "label_map", "extra_vars"})
+FREE = frozenset({"variables", "input_map", "labels", "label_map", "extra_vars", "discriminants"})
 """Arguments that are mappings of the user's own names."""
 
 GIVEN = frozenset({"self", "schema"})

@@ -23,6 +23,7 @@ from lightning.pytorch.loggers import Logger
 
 from salt.callbacks.data_wait import DataWait
 from salt.callbacks.label_check import LabelCheck
+from salt.callbacks.physics import PhysicsMetrics
 from salt.callbacks.record import RunRecord
 from salt.callbacks.stopping import Stopping
 from salt.cli import configs, environment, loggers, secrets
@@ -119,6 +120,7 @@ class SaltCLI(LightningCLI):
         parser.add_argument(
             "-ls", "--log_suffix", type=str | None, default=None, help="End of the run directory's name, not the time."
         )
+        parser.add_lightning_class_args(PhysicsMetrics, "metrics")
         parser.link_arguments("name", "model.name")
         parser.link_arguments("data.norm_dict", "model.norm_dict")
         parser.link_arguments(

@@ -12,6 +12,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from salt.layout import Layout
+from salt.metrics.monitor import Monitor
+from salt.metrics.options import MetricOptions
 from salt.nn.layers import Dense
 
 
@@ -65,6 +67,18 @@ class Task(nn.Module, ABC):
     @abstractmethod
     def loss(self, raw: Tensor, labels: dict[str, Tensor], layout: Layout | None) -> tuple[Tensor, Tensor]:
         """Sum of the losses and what to divide it by (weights, constituents, positive pairs)."""
+
+    def monitor(self, options: MetricOptions, is_global: bool) -> Monitor | None:
+        """What counts its answers in each validation; None: its loss tells all there is to tell.
+
+        Parameters
+        ----------
+        options : MetricOptions
+            What the user wants measured.
+        is_global : bool
+            Whether its stream is the global object, with one row a jet.
+        """
+        return None
 
     @abstractmethod
     def outputs(self, raw: Tensor, layout: Layout | None) -> dict[str, Tensor]:

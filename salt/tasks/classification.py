@@ -12,6 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from salt.layout import Layout
+from salt.metrics.classification import Calibrated, Flavours, Origins
+from salt.metrics.monitor import Monitor
+from salt.metrics.options import MetricOptions
 from salt.tasks.base import Task
 
 IGNORE = -1
@@ -114,6 +117,20 @@ class ClassificationTask(Task):
         for value, number in self.label_map.items():
             classes = classes.masked_fill(values == value, number)
         return classes.long()
+
+    def monitor(self, options: MetricOptions, is_global: bool) -> Monitor:
+        """Discriminants of a flavour tagger; of other classes each against the others."""
+        if not is_global:
+            return Origins(self._truth, self.class_names)
+        weight = self.loss_function.weight
+        assert weight is None or isinstance(weight, Tensor)
+        discriminants = options.discriminants_of(self.class_names)
+        if not discriminants:
+            return Calibrated(self._truth, self.class_names, weight)
+        return Flavours(self._truth, self.class_names, weight, discriminants, options)
+
+    def _truth(self, labels: Mapping[str, Tensor]) -> Tensor:
+        return self.classes(labels[self.label])
 
     def outputs(self, raw: Tensor, layout: Layout | None) -> dict[str, Tensor]:
         """A probability (...) for each class: pb, pc, pu; pPileup, ..."""

@@ -12,6 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from salt.layout import Layout
+from salt.metrics.monitor import Monitor
+from salt.metrics.options import MetricOptions
+from salt.metrics.vertexing import Vertexing
 from salt.tasks.base import Task
 
 FAKE = 1
@@ -88,6 +91,10 @@ class VertexingTask(Task):
         )
         first, second = layout.pair(grade)
         return 1 + (first & second)
+
+    def monitor(self, options: MetricOptions, is_global: bool) -> Monitor:
+        """Pairs of tracks of displaced vertices."""
+        return Vertexing(self.label)
 
     def outputs(self, raw: Tensor, layout: Layout | None) -> dict[str, Tensor]:
         """VertexIndex (...): the place in the jet of the first track of each track's vertex."""

@@ -69,6 +69,7 @@ class SaltModule(lightning.LightningModule):
         self.loss_mode = loss_mode
         self.norm = InputNorm(model.schema, read_norm_dict(norm_dict) if norm_dict is not None else None)
         self.ema_decay = ema_decay
+        self.newest_losses: dict[str, Tensor] = {}  # task -> sum of its losses in the newest batch, for who watches it
         self._epoch_losses = {stage: LossSums() for stage in ("train", "val")}
         self._resume = Resume(self, self._epoch_losses["train"])
         self._average: WeightAverage | None = None
@@ -84,14 +85,16 @@ class SaltModule(lightning.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss of a batch."""
-        means = self._means(self._losses(batch, "train"))
+        means = self._means(self._losses(self(batch.inputs), batch, "train"))
         figures = over_ranks(means)
         self._log("train", self._total(figures), figures, prog_bar=True)
         return self._total(means)
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Add a batch to the losses of this validation."""
-        self._losses(batch, "val")
+    def validation_step(self, batch: Batch, batch_idx: int) -> Preds:
+        """Add a batch to the losses of this validation; the raw outputs are for whoever measures more."""
+        preds = self(batch.inputs)
+        self._losses(preds, batch, "val")
+        return preds
 
     def test_step(self, batch: Batch, batch_idx: int) -> dict[str, dict[str, Tensor]]:
         """Physical values of each task: task -> name -> (B,) or (T,)."""
@@ -184,8 +187,9 @@ class SaltModule(lightning.LightningModule):
         schedule = one_cycle(optimizer, config, int(steps))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
-    def _losses(self, batch: Batch, stage: str) -> Losses:
-        losses = self.model.losses(self(batch.inputs), batch)
+    def _losses(self, preds: Preds, batch: Batch, stage: str) -> Losses:
+        losses = self.model.losses(preds, batch)
+        self.newest_losses = {task: total.detach() for task, (total, _) in losses.items()}
         self._epoch_losses[stage].add(losses)
         return losses
 

@@ -1,0 +1,1 @@
+"""Metrics: what a task's answers are worth, counted batch by batch."""
