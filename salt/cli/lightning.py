@@ -16,12 +16,13 @@ import torch
 import yaml
 from jsonargparse import ArgumentError, Namespace
 from jsonargparse.typing import register_type
-from lightning import Trainer
+from lightning import Callback, Trainer
 from lightning.fabric.plugins import CheckpointIO
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger
 
 from salt.callbacks.data_wait import DataWait
+from salt.callbacks.finite import FiniteCheck
 from salt.callbacks.label_check import LabelCheck
 from salt.callbacks.physics import PhysicsMetrics
 from salt.callbacks.record import RunRecord
@@ -98,7 +99,7 @@ class SaltCLI(LightningCLI):
                 SaltDataModule,
                 save_config_callback=RunRecord if verb == "fit" else None,
                 seed_everything_default=42,
-                trainer_defaults={"callbacks": [LabelCheck(), DataWait(), Stopping()]} if verb == "fit" else None,
+                trainer_defaults={"callbacks": _always()} if verb == "fit" else None,
                 parser_kwargs={"prog": "salt", "exit_on_error": False, verb: parser_kwargs},
                 args=[verb, *options],
                 auto_configure_optimizers=False,
@@ -221,6 +222,11 @@ def _schema(variables: dict[str, list[str]], global_object: str, input_map: dict
 
 def _required_labels(model: SaltModule) -> dict[str, list[str]]:
     return model.required_labels()
+
+
+def _always() -> list[Callback]:
+    """What every training has, whatever callbacks its config names."""
+    return [LabelCheck(), DataWait(), FiniteCheck(), Stopping()]
 
 
 def _keys(options: Sequence[str]) -> frozenset[str]:

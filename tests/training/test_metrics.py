@@ -13,9 +13,7 @@ NAMES = ["bjets", "cjets", "ujets"]
 def model(variables=("eta", "pt")):
     torch.manual_seed(1)
     schema = Schema({"jets": list(variables), "tracks": ["d0"]})
-    task = ClassificationTask(
-        "jets", "jets", "label", {"input_size": 4, "output_size": 3}, class_names=NAMES, **options
-    )
+    task = ClassificationTask("jets", "jets", "label", {"input_size": 4, "output_size": 3}, class_names=NAMES)
     nets = [{"input_name": "tracks", "dense_config": {"output_size": 4}}]
     return SaltModel(schema, nets, torch.nn.ModuleList([task]), pool_net=GlobalAttentionPooling(4))
 
@@ -23,9 +21,8 @@ def model(variables=("eta", "pt")):
 def batch(pt, label):
     tracks = Ragged.from_lengths(torch.zeros(len(pt), 1), torch.ones(len(pt), dtype=torch.int64))
     jets = torch.stack([torch.zeros(len(pt)), torch.tensor(pt)], 1)
-    return Batch(
-        {"jets": jets, "tracks": tracks}, {"jets": {"label": torch.tensor(label)}, "tracks": {}}, torch.arange(len(pt))
-    )
+    labels = {"jets": {"label": torch.tensor(label)}, "tracks": {}}
+    return Batch({"jets": jets, "tracks": tracks}, labels, torch.arange(len(pt)))
 
 
 @pytest.mark.parametrize(
