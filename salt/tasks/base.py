@@ -12,6 +12,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from salt.layout import Layout
+from salt.metrics.classification import Classification
 from salt.metrics.monitor import Monitor
 from salt.metrics.options import MetricOptions
 from salt.nn.layers import Dense
@@ -78,6 +79,10 @@ class Task(nn.Module, ABC):
         is_global : bool
             Whether its stream is the global object, with one row a jet.
         """
+        return None
+
+    def confusion(self) -> Classification | None:
+        """What counts which of its classes are taken for which; None: it has no classes."""
         return None
 
     @abstractmethod

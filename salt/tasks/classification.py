@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from salt.layout import Layout
-from salt.metrics.classification import Calibrated, Flavours, Origins
+from salt.metrics.classification import Calibrated, Classification, Flavours, Origins
 from salt.metrics.monitor import Monitor
 from salt.metrics.options import MetricOptions
 from salt.tasks.base import Task
@@ -128,6 +128,10 @@ class ClassificationTask(Task):
         if not discriminants:
             return Calibrated(self._truth, self.class_names, weight)
         return Flavours(self._truth, self.class_names, weight, discriminants, options)
+
+    def confusion(self) -> Classification:
+        """Which of its classes are taken for which."""
+        return Classification(self._truth, self.class_names)
 
     def _truth(self, labels: Mapping[str, Tensor]) -> Tensor:
         return self.classes(labels[self.label])
