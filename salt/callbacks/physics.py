@@ -122,4 +122,4 @@ class PhysicsMetrics(Callback):
         absent = {name for name, value in values.items() if value is None} - self._absent
         if absent:
             self._absent |= absent
-            warn("too few jets in the validation to tell %s: not logged", ", ".join(sorted(absent)))
+            warn("the validation has too little to tell %s: not logged", ", ".join(sorted(absent)))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -28,6 +29,27 @@ NUM_CALIBRATION_BINS = 15
 
 MIN_JETS_IN_BIN = 100
 """Bins in transverse momentum with fewer jets of a class are left out, as in `salt report`."""
+
+
+class Answers(NamedTuple):
+    """What a task says of n jets or constituents.
+
+    Parameters
+    ----------
+    logs
+        (K, n) logarithms of the probabilities, in doubles.
+    called
+        (n,) the likeliest class.
+    truth
+        (n,) the true class; 0 where it is not known.
+    known
+        (n,) 1 where it is known, else 0.
+    """
+
+    logs: Tensor
+    called: Tensor
+    truth: Tensor
+    known: Tensor
 
 
 class Classification(Monitor):
@@ -51,11 +73,14 @@ class Classification(Monitor):
         truth = self._truth(labels).flatten()
         known = (truth >= 0).long()
         raw = raw.detach().flatten(0, -2)
-        self._count(torch.log_softmax(raw.double(), -1), truth.clamp(min=0), known, bins)
+        called = raw.argmax(-1)
+        # classes first: sums over a short last dimension are slow
+        logs = torch.log_softmax(raw.T.double().contiguous(), 0)
+        self._count(Answers(logs, called, truth.clamp(min=0), known), bins)
 
-    def _count(self, logs: Tensor, truth: Tensor, known: Tensor, bins: Tensor | None) -> None:
-        """Count log probabilities (n, K) of classes (n,); known is 0 for what has no class, else 1."""
-        tally(self.counts["confusion"], truth * len(self.class_names) + logs.argmax(-1), known)
+    def _count(self, answers: Answers, bins: Tensor | None) -> None:
+        """Count answers, with the number of each one's bin in transverse momentum."""
+        tally(self.counts["confusion"], answers.truth * len(self.class_names) + answers.called, answers.known)
 
     def figures(self) -> dict[str, float | None]:
         """Accuracy."""
@@ -76,20 +101,22 @@ class Origins(Classification):
     def __init__(self, truth: Truth, class_names: Sequence[str], **shapes: Sequence[int]) -> None:
         super().__init__(truth, class_names, scores=(2, len(class_names), NUM_BINS), **shapes)
 
-    def _count(self, logs: Tensor, truth: Tensor, known: Tensor, bins: Tensor | None) -> None:
-        super()._count(logs, truth, known, bins)
-        classes = torch.arange(len(self.class_names), device=logs.device)
-        # log(p / (1 - p)), from logarithms: 1 - p would be rounded to 0
-        odds = logs - torch.log(-torch.expm1(logs.clamp(max=-1e-15)))
-        is_other = (truth[:, None] != classes).long()
-        keys = (is_other * len(classes) + classes) * NUM_BINS + score_bins(odds)
-        tally(self.counts["scores"], keys.flatten(), known[:, None].expand_as(keys).flatten())
+    def _count(self, answers: Answers, bins: Tensor | None) -> None:
+        super()._count(answers, bins)
+        logs = answers.logs.float()
+        scores = score_bins(logs - torch.log(-torch.expm1(logs.clamp(max=-1e-7))))  # (K, n) of log(p / (1 - p))
+        everything, own = self.counts["scores"]
+        rows = torch.arange(len(scores), device=scores.device)[:, None] * NUM_BINS
+        tally(everything, (rows + scores).flatten(), answers.known.expand_as(scores).flatten())
+        of_truth = scores.gather(0, answers.truth[None])[0]
+        tally(own, answers.truth * NUM_BINS + of_truth, answers.known)
 
     def figures(self) -> dict[str, float | None]:
         """Accuracy, and the mean over the classes of the area under the ROC curve against all others."""
-        scores = self.counts["scores"].cpu().numpy()
-        enough = scores.sum(-1).min(0) >= MIN_JETS
-        areas = [area(own, other) for own, other in scores.transpose(1, 0, 2)[enough]]
+        everything, own = self.counts["scores"].cpu().numpy()
+        others = everything - own
+        enough = np.minimum(own.sum(-1), others.sum(-1)) >= MIN_JETS
+        areas = [area(one, rest) for one, rest in zip(own[enough], others[enough], strict=True)]
         return super().figures() | {"auc": float(np.mean(areas)) if areas else None}
 
 
@@ -108,9 +135,9 @@ class Calibrated(Origins):
         super().__init__(truth, class_names, calibration=calibration_shape())
         self._weight = weight
 
-    def _count(self, logs: Tensor, truth: Tensor, known: Tensor, bins: Tensor | None) -> None:
-        super()._count(logs, truth, known, bins)
-        count_calibration(self.counts["calibration"], logs, truth, known, self._weight)
+    def _count(self, answers: Answers, bins: Tensor | None) -> None:
+        super()._count(answers, bins)
+        count_calibration(self.counts["calibration"], answers, self._weight)
 
     def figures(self) -> dict[str, float | None]:
         """Accuracy, area, calibration error."""
@@ -148,18 +175,19 @@ class Flavours(Classification):
         scores = (num_bins, len(discriminants), len(class_names), NUM_BINS)
         super().__init__(truth, class_names, calibration=calibration_shape(), scores=scores)
 
-    def _count(self, logs: Tensor, truth: Tensor, known: Tensor, bins: Tensor | None) -> None:
-        super()._count(logs, truth, known, bins)
-        count_calibration(self.counts["calibration"], logs, truth, known, self._weight)
-        row = torch.zeros_like(truth) if bins is None else bins
+    def _count(self, answers: Answers, bins: Tensor | None) -> None:
+        super()._count(answers, bins)
+        count_calibration(self.counts["calibration"], answers, self._weight)
+        row = torch.zeros_like(answers.truth) if bins is None else bins
         for number, discriminant in enumerate(self.discriminants):
-            key = (row * len(self.discriminants) + number) * len(self.class_names) + truth
-            tally(self.counts["scores"], key * NUM_BINS + score_bins(self._scores(discriminant, logs)), known)
+            key = (row * len(self.discriminants) + number) * len(self.class_names) + answers.truth
+            scores = score_bins(self._scores(discriminant, answers.logs))
+            tally(self.counts["scores"], key * NUM_BINS + scores, answers.known)
 
     def _scores(self, discriminant: Discriminant, logs: Tensor) -> Tensor:
-        """The discriminant (n,) of log probabilities (n, K)."""
-        backgrounds = [logs[:, self._places[k]] + math.log(f) for k, f in discriminant.fractions.items() if f > 0]
-        return logs[:, self._places[discriminant.signal]] - torch.stack(backgrounds, -1).logsumexp(-1)
+        """The discriminant (n,) of log probabilities (K, n)."""
+        backgrounds = [logs[self._places[k]] + math.log(f) for k, f in discriminant.fractions.items() if f > 0]
+        return logs[self._places[discriminant.signal]] - torch.stack(backgrounds).logsumexp(0)
 
     def figures(self) -> dict[str, float | None]:
         """Accuracy, calibration error, areas and rejections."""
@@ -202,10 +230,10 @@ def calibration_shape() -> tuple[int, int]:
     return (NUM_CALIBRATION_BINS, 3)
 
 
-def count_calibration(table: Tensor, logs: Tensor, truth: Tensor, known: Tensor, weight: Tensor | None) -> None:
-    """Count how sure (n, K) log probabilities are, and how right; sums are in units of 1 / UNIT."""
-    top, called = logs.max(-1)
-    confidence = top.exp()
+def count_calibration(table: Tensor, answers: Answers, weight: Tensor | None) -> None:
+    """Count how sure answers are, and how right; sums are in units of 1 / UNIT."""
+    logs, called, truth, known = answers
+    confidence = logs.gather(0, called[None])[0].exp()
     amount = known.double() if weight is None else known * weight.to(logs.device).double()[truth]
     of_bin = (confidence * NUM_CALIBRATION_BINS).ceil().long().clamp(1, NUM_CALIBRATION_BINS) - 1
     sums = torch.stack([amount, amount * confidence, amount * (called == truth)], -1) * UNIT

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,8 +13,8 @@ from salt.layout import Packed
 from salt.metrics.monitor import Monitor, reduce
 from salt.metrics.options import MetricOptions
 from salt.models.saltmodel import SaltModel
-from salt.ragged import Ragged
-from salt.types import Batch, Preds
+from salt.ragged import Ragged, Segments
+from salt.types import Batch, Labels, Preds
 
 SMALL_IS_GOOD = re.compile(r"(_|/)(loss|calibration_error|resolution)(_epoch|_step)?$")
 GREAT_IS_GOOD = re.compile(r"_(accuracy|auc|auc_\w+_vs_[\w.]+|rejection_\w+_at_[\w.]+|efficiency|purity)$")
@@ -23,6 +23,10 @@ NEAR_ZERO_IS_GOOD = re.compile(r"_bias$")
 MEV_PER_GEV = 1000.0
 PT_NAMES = ("pt_btagJes", "pt")
 """Variables that hold a jet's transverse momentum [MeV]."""
+
+
+TOGETHER = 4000
+"""Jets whose answers are counted at once: what each call costs is shared by small batches."""
 
 
 def direction(name: str) -> Literal["min", "max"]:
@@ -40,6 +44,15 @@ def direction(name: str) -> Literal["min", "max"]:
     if NEAR_ZERO_IS_GOOD.search(name):
         raise ValueError(f"metric {name!r} is best near 0, neither small nor great: monitor the resolution instead")
     return "min"
+
+
+class _Waiting(NamedTuple):
+    """Answers to a batch that wait to be counted, with all that counting needs."""
+
+    answers: Preds
+    labels: Labels
+    lengths: dict[str, Tensor]
+    bins: Tensor | None
 
 
 class Figures:
@@ -60,6 +73,8 @@ class Figures:
         self._streams = {task.name: task.input_name for task in model.heads()}
         found = {task.name: task.monitor(options, task.input_name == self._jets) for task in model.heads()}
         self.monitors: dict[str, Monitor] = {name: monitor for name, monitor in found.items() if monitor is not None}
+        self._waiting: list[_Waiting] = []
+        self._num_waiting = 0
         self._check_classes(options)
         self._edges = torch.tensor([MEV_PER_GEV * edge for edge in options.pt_bins])
         self._pt_column = self._find_pt(model, pt_variable) if options.pt_bins else None
@@ -89,17 +104,31 @@ class Figures:
 
     def begin(self, device: torch.device) -> None:
         """Count from zero."""
+        self._waiting, self._num_waiting = [], 0
         for monitor in self.monitors.values():
             monitor.begin(device)
 
     def add(self, preds: Preds, batch: Batch) -> None:
-        """Count the answers to a batch."""
-        bins = self._bins(batch)
+        """Take the answers to a batch."""
+        answers = {name: preds[name].detach() for name in self.monitors}
+        lengths = {s: x.segments.lengths for s, x in batch.inputs.items() if isinstance(x, Ragged)}
+        self._waiting.append(_Waiting(answers, batch.labels, lengths, self._bins(batch)))
+        self._num_waiting += len(batch)
+        if self._num_waiting >= TOGETHER:
+            self._count()
+
+    def _count(self) -> None:
+        """Count what waits."""
+        parts, self._waiting, self._num_waiting = self._waiting, [], 0
+        if not parts:
+            return
+        layouts = {s: Packed(Segments.from_lengths(torch.cat([p.lengths[s] for p in parts]))) for s in parts[0].lengths}
+        bins = torch.cat([p.bins for p in parts if p.bins is not None]) if self._pt_column is not None else None
         for name, monitor in self.monitors.items():
             stream = self._streams[name]
-            x = batch.inputs.get(stream)
-            layout = Packed(x.segments) if isinstance(x, Ragged) and stream != self._jets else None
-            monitor.add(preds[name], batch.labels[stream], layout, bins)
+            raw = torch.cat([p.answers[name] for p in parts])
+            labels = {k: torch.cat([p.labels[stream][k] for p in parts]) for k in parts[0].labels[stream]}
+            monitor.add(raw, labels, layouts.get(stream), bins if stream == self._jets else None)
 
     def _bins(self, batch: Batch) -> Tensor | None:
         """(B,) number of each jet's bin in transverse momentum; one more than there are bins is for those outside."""
@@ -112,10 +141,12 @@ class Figures:
 
     def reduce(self) -> None:
         """Put the counts of all ranks together."""
+        self._count()
         reduce(list(self.monitors.values()))
 
     def values(self) -> dict[str, float | None]:
         """Name as it is logged -> figure; None where there is too little to tell."""
+        self._count()
         return dict(self._values())
 
     def _values(self) -> Iterator[tuple[str, float | None]]:

@@ -63,6 +63,7 @@ def test_jets_are_put_into_the_bin_of_their_momentum_in_gev():
     figures = Figures(model(), MetricOptions(pt_bins=(20, 60, 250)))
     pt = [5e3, 19.9e3, 20e3, 59.9e3, 60e3, 249e3, 250e3, 9e6]
     figures.add({"jets": torch.zeros(8, 3)}, batch(pt, [0] * 8))
+    figures.reduce()
     assert figures.monitors["jets"].counts["scores"].sum((1, 2, 3)).tolist() == [2 * 2, 2 * 2, 2 * 2, 2 * 2]
 
 
