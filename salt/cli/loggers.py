@@ -66,7 +66,7 @@ RATE_MONITORS = ("LearningRateMonitor",)
 
 def complete(config: Namespace, run: str, old: str) -> None:
     """Fill in what the loggers of a config leave open; places in the directory of the old run become the new one's."""
-    if config.trainer.fast_dev_run:
+    if config.trainer.get("fast_dev_run"):
         config.trainer.logger = None  # nothing is to be left behind, here or at Comet
     if config.trainer.logger is False:
         _without_rate_monitors(config)
