@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import h5py
 
@@ -80,6 +80,11 @@ class Sample:
     def names(self) -> list[str]:
         """Names of the structured datasets that all files have, and of groups of umami's layout."""
         return [name for name in self._lengths[0] if all(name in lengths for lengths in self._lengths)]
+
+    def attributes(self) -> list[dict[str, Any]]:
+        """The attributes of each file itself."""
+        with telling(self.files[0].path, self.key):
+            return [dict(self._handles.file(file.path).attrs) for file in self.files]
 
     def table(self, name: str, key: str) -> Table:
         """A structured dataset, over all files.
