@@ -245,6 +245,7 @@ def _monitored(config: Namespace, asked: Asked) -> Iterator[Problem]:
 def _old_run(config: Namespace, asked: Asked) -> Iterator[Problem]:
     """A run directory that holds a run: two runs' checkpoints in one could not be told apart."""
     run = str(config.trainer.default_root_dir)
-    if not config.trainer.fast_dev_run and asked.resumed is None and exists(joined(run, "config.yaml")):
-        mend = f"give another --log_suffix, or go on with that run: salt fit --resume {run}"
+    may_be = config.trainer.fast_dev_run or config.overwrite_config or asked.resumed is not None
+    if not may_be and exists(joined(run, "config.yaml")):
+        mend = f"give another --log_suffix, go on with that run (salt fit --resume {run}), or --overwrite_config"
         yield Problem("log_suffix", f"there is a run in {run} already", mend)

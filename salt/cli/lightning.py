@@ -26,6 +26,7 @@ from salt.callbacks.finite import FiniteCheck
 from salt.callbacks.label_check import LabelCheck
 from salt.callbacks.physics import PhysicsMetrics
 from salt.callbacks.record import RunRecord
+from salt.callbacks.state import RunState
 from salt.callbacks.stopping import Stopping
 from salt.cli import configs, environment, loggers, secrets
 from salt.cli.check import check
@@ -36,6 +37,7 @@ from salt.cli.resolve import Asked, resolve
 from salt.cli.resume import FOUND_BY_WORD, continue_curves, found_by_word, resumed
 from salt.cli.run_lock import held
 from salt.cli.runs import with_run
+from salt.cli.written import absolute_paths
 from salt.data.datamodule import SaltDataModule
 from salt.data.death import ended_by_signals
 from salt.loggers.guard import build as build_logger
@@ -49,7 +51,7 @@ from salt.training.signals import DOOR
 SKIPPED = {"model", "train_dataloaders", "val_dataloaders", "dataloaders", "datamodule"}
 """Arguments of the trainer's methods that are not for the user."""
 
-SHORT = {"-n": "name", "-ls": "log_suffix"}
+SHORT = {"-n": "name", "-ls": "log_suffix", "-f": "force", "-t": "tag", "-oc": "overwrite_config"}
 """Options with a short form."""
 
 BASE = PACKAGED / "base.yaml"
@@ -98,6 +100,7 @@ class SaltCLI(LightningCLI):
                 SaltModule,
                 SaltDataModule,
                 save_config_callback=RunRecord if verb == "fit" else None,
+                save_config_kwargs={"arguments": secrets.options_without_keys(arguments)},
                 seed_everything_default=42,
                 trainer_defaults={"callbacks": _always()} if verb == "fit" else None,
                 parser_kwargs={"prog": "salt", "exit_on_error": False, verb: parser_kwargs},
@@ -122,6 +125,14 @@ class SaltCLI(LightningCLI):
             "-ls", "--log_suffix", type=str | None, default=None, help="End of the run directory's name, not the time."
         )
         parser.add_lightning_class_args(PhysicsMetrics, "metrics")
+        flags = {
+            ("-f", "--force"): "Go on where --tag cannot be had.",
+            ("-t", "--tag"): "Tag the commit that is worked on as salt/<run>.",
+            ("-oc", "--overwrite_config"): "Take the directory of a run: its config is kept as config-1.yaml.",
+            ("--compile",): "Compile the model (torch.compile): worth its minutes on GPUs.",
+        }
+        for names, summary in flags.items():
+            parser.add_argument(*names, type=bool, default=False, nargs="?", const=True, help=summary)
         parser.link_arguments("name", "model.name")
         parser.link_arguments("data.norm_dict", "model.norm_dict")
         parser.link_arguments(
@@ -184,11 +195,15 @@ class SaltCLI(LightningCLI):
         run = str(config.trainer.default_root_dir)
         self._checkpoint = self._checkpoint_of(config, run)
         config.ckpt_path = None  # what is saved describes a run, and not where one came from
+        absolute_paths(config)
+        self.save_config_kwargs |= {"checkpoint": self._checkpoint, "is_resumed": self.asked.resumed is not None}
         self.config[self._verb] = config
         self._new = [folder for folder in (Path(run), Path(run).parent) if not is_url(run) and not folder.exists()]
 
     def before_fit(self) -> None:
         """Take the run's directory for this process alone, and have its files go on where the checkpoint stands."""
+        if self.config[self._verb].compile:
+            self.model.model.compile()  # in place: the names of its parameters stay
         if self.trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
         run = self.trainer.default_root_dir
@@ -202,7 +217,7 @@ class SaltCLI(LightningCLI):
         asked_for = config.ckpt_path
         if asked_for in FOUND_BY_WORD:
             return found_by_word(str(asked_for), self._config_files)
-        if self._verb == "test" and "ckpt_path" not in self.asked.keys:  # a config may name that which a run came from
+        if self._verb != "fit" and "ckpt_path" not in self.asked.keys:  # a config may name that which a run came from
             return best(run).path
         if asked_for is not None and not self.asked.resumed:
             readable(asked_for)
@@ -226,7 +241,7 @@ def _required_labels(model: SaltModule) -> dict[str, list[str]]:
 
 def _always() -> list[Callback]:
     """What every training has, whatever callbacks its config names."""
-    return [LabelCheck(), DataWait(), FiniteCheck(), Stopping()]
+    return [LabelCheck(), DataWait(), FiniteCheck(), RunState(), Stopping()]
 
 
 def _keys(options: Sequence[str]) -> frozenset[str]:
@@ -236,7 +251,7 @@ def _keys(options: Sequence[str]) -> frozenset[str]:
 
 
 def main(arguments: Sequence[str], cli: type[SaltCLI] = SaltCLI) -> int:
-    """Run fit or test; the arguments begin with the verb. Another `cli` does something else of the same arguments."""
+    """Run fit or test, whichever the arguments begin with; another `cli` does something else of the same."""
     _quiet()
     keep_freed_memory()
     verb = arguments[0]

@@ -83,8 +83,8 @@ def test_the_run_directory_is_named_by_the_time(finished_run):
 
 def test_the_run_directory_holds_config_dictionaries_checkpoints_and_losses(finished_run):
     run, _ = finished_run
-    assert {path.name for path in run.iterdir()} == {
-        "config.yaml", "norm_dict.yaml", "class_dict.yaml", "ckpts", "metrics.csv"
+    assert {path.name for path in run.iterdir()} - {"diff.patch"} == {  # where changes are in no commit
+        "config.yaml", "metadata.yaml", "state.yaml", "norm_dict.yaml", "class_dict.yaml", "ckpts", "metrics.csv"
     }  # fmt: skip
     checkpoints = sorted(path.name for path in (run / "ckpts").iterdir())
     assert len(checkpoints) == 2
