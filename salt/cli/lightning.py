@@ -28,7 +28,7 @@ from salt.callbacks.physics import PhysicsMetrics
 from salt.callbacks.record import RunRecord
 from salt.callbacks.state import RunState
 from salt.callbacks.stopping import Stopping
-from salt.cli import configs, environment, loggers, secrets
+from salt.cli import configs, devices, environment, loggers, secrets
 from salt.cli.check import check
 from salt.cli.files import PACKAGED, packaged_config
 from salt.cli.keys import unknown_keys
@@ -37,7 +37,7 @@ from salt.cli.resolve import Asked, resolve
 from salt.cli.resume import FOUND_BY_WORD, continue_curves, found_by_word, resumed
 from salt.cli.run_lock import held
 from salt.cli.runs import with_run
-from salt.cli.written import absolute_paths
+from salt.cli.written import absolute_paths, whole_numbers_first
 from salt.data.datamodule import SaltDataModule
 from salt.data.death import ended_by_signals
 from salt.loggers.guard import build as build_logger
@@ -133,6 +133,7 @@ class SaltCLI(LightningCLI):
         }
         for names, summary in flags.items():
             parser.add_argument(*names, type=bool, default=False, nargs="?", const=True, help=summary)
+        whole_numbers_first(parser)
         parser.link_arguments("name", "model.name")
         parser.link_arguments("data.norm_dict", "model.norm_dict")
         parser.link_arguments(
@@ -161,7 +162,10 @@ class SaltCLI(LightningCLI):
         """A checkpoint does not change the config: Lightning's own would take hyperparameters from it."""
 
     def instantiate_classes(self) -> None:
-        """Build the model, the data and the trainer, and have them go on where a checkpoint stands."""
+        """Build the model, the data and the trainer, if this machine has the devices for it; from a checkpoint on."""
+        misfits = list(devices.misfits(self.config[self._verb]))
+        if misfits:
+            raise ValueError("\n".join(map(str, misfits)))
         with warnings.catch_warnings():  # its successor is an argument that Lightning does not hand on
             warnings.simplefilter("ignore")
             self.parser.add_instantiator(build_logger, Logger, subclasses=True)

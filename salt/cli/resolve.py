@@ -187,6 +187,8 @@ def without_gpu(config: Namespace, asked: Asked) -> None:
         return
     wanted = {"accelerator": "cpu", "devices": 1, "precision": "32-true"}
     changed = {k: v for k, v in wanted.items() if f"trainer.{k}" not in asked.keys}
+    if trainer.devices in (-1, "-1"):  # all that there are; it may be a list
+        changed["devices"] = 1
     for key, value in changed.items():
         trainer[key] = value
     log.info("no GPU here: trainer %s", ", ".join(f"{k} {v}" for k, v in changed.items()))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Union, get_args, get_origin
 
-from jsonargparse import Namespace
+from jsonargparse import ArgumentParser, Namespace
 
 from salt.cli.resolve import FILES
 from salt.data.remote import is_url
@@ -19,6 +19,19 @@ PLACES = frozenset({"save_dir", "dir", "root_dir", "dirpath", "offline_directory
 
 CHECKPOINTS = frozenset({"best", "last", "hpc", "registry"})
 """Words for a checkpoint that are no paths."""
+
+
+def whole_numbers_first(parser: ArgumentParser) -> None:
+    """Have the parser keep whole numbers where it may read fractions, too: 1 is one batch, and 1.0 all of them.
+
+    `Optional[Union[int, float]]` of the trainer may be `float | int` by the time it is looked at: the two are equal,
+    and typing keeps whichever any package wrote first.
+    """
+    for action in parser._actions:
+        wanted = getattr(action, "_typehint", None)
+        members = get_args(wanted)
+        if get_origin(wanted) is Union and {int, float} <= set(members) and members.index(float) < members.index(int):
+            action._typehint = Union[(int, *(each for each in members if each is not int))]  # type: ignore[attr-defined]
 
 
 def absolute_paths(config: Namespace) -> None:

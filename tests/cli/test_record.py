@@ -299,3 +299,16 @@ def test_save_config_callback_of_old_configs_is_accepted_and_does_nothing_more(f
     run, answer = fit("--config", overlay(trainer={"callbacks": callbacks}))
     assert answer.err.count("SaveConfigCallback does nothing more") == 1
     assert (run / "config.yaml").is_file()
+
+
+@pytest.mark.parametrize(("written", "batches"), [("1", 1), ("1.0", 3)])
+def test_one_batch_is_one_batch_and_one_point_nought_all_of_them(salt, monkeypatch, written, batches):
+    count = []
+    step = SaltModule.validation_step
+    monkeypatch.setattr(SaltModule, "validation_step", lambda self, *a: count.append(1) or step(self, *a))
+    options = (f"--trainer.limit_val_batches={written}", "--trainer.num_sanity_val_steps=0", "--data.num_val=300")
+    answer = salt("fit", *SHORT, *options)
+    assert answer.code == 0, answer.err
+    assert len(count) == batches
+    shown = (Path("logs/simple_a/config.yaml")).read_text()
+    assert f"limit_val_batches: {written}\n" in shown
