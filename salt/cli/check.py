@@ -10,7 +10,7 @@ import numpy as np
 from jsonargparse import Namespace
 
 from salt.cli.files import is_packaged
-from salt.cli.resolve import Asked, made, schema, tasks
+from salt.cli.resolve import READ_BY, Asked, made, schema, tasks
 from salt.cli.umami import is_normalised
 from salt.cli.widths import misfits
 from salt.data.dicts import read_class_dict, read_norm_dict
@@ -44,6 +44,7 @@ def check(config: Namespace, asked: Asked) -> list[Problem]:
             _missing_files, _sample_dicts, _train_contents, _val_contents, _norm_dict,
             _class_counts, _class_dict, _label_values, _widths, _monitored, _old_run,
         ],
+        "validate": [_missing_files, _val_contents, _class_counts],
         "test": [_missing_files, _test_contents],
     }  # fmt: skip
     found = (list(of(config, asked)) for of in checks[asked.verb])
@@ -60,8 +61,8 @@ def _caught(key: str, mend: str, run: Callable[[], object]) -> Iterator[Problem]
 
 def _needed(config: Namespace, asked: Asked) -> Iterator[tuple[str, Any, Callable[[Any], object]]]:
     """Each file that the verb reads: its key, its name, and what opens it."""
-    files = {"fit": ["data.train_file", *["data.val_file"] * _validates(config)], "test": ["data.test_file"]}
-    for key in files[asked.verb]:
+    others = ["data.val_file"] if asked.verb == "fit" and _validates(config) else []
+    for key in [READ_BY[asked.verb], *others]:
         yield key, config[key], partial(_open, key=key)
     if asked.verb == "fit":
         if config.data.norm_dict is not None or not is_normalised(config):

@@ -1,4 +1,4 @@
-"""fit and test: LightningCLI, with the base config, the two links, and the rooms of the CLI around it."""
+"""fit, validate and test: LightningCLI, with the base config, the two links, and the rooms of the CLI around it."""
 
 from __future__ import annotations
 
@@ -37,6 +37,7 @@ from salt.cli.resolve import Asked, resolve
 from salt.cli.resume import FOUND_BY_WORD, continue_curves, found_by_word, resumed
 from salt.cli.run_lock import held
 from salt.cli.runs import with_run
+from salt.cli.validation import write_table
 from salt.cli.written import absolute_paths, whole_numbers_first
 from salt.data.datamodule import SaltDataModule
 from salt.data.death import ended_by_signals
@@ -59,6 +60,7 @@ BASE = PACKAGED / "base.yaml"
 EPILOGS = {
     "fit": "salt fit --resume RUN goes on with a run in its own directory, from its newest checkpoint; "
     "--ckpt_path last|best means a checkpoint of the run whose config.yaml is given.",
+    "validate": "salt validate RUN [FILE] takes the best checkpoint of a run; --ckpt_path last takes the newest.",
     "test": "salt test RUN [FILE] tests the best checkpoint of a run; --ckpt_path last takes the newest.",
 }
 """What --help says of options that the parser does not see."""
@@ -73,7 +75,7 @@ class SaltCLI(LightningCLI):
     Parameters
     ----------
     verb : str
-        fit or test.
+        fit, validate or test.
     arguments : Sequence[str]
         What the user wrote, the verb first.
     resumed : str | None
@@ -227,6 +229,11 @@ class SaltCLI(LightningCLI):
             readable(asked_for)
         return None if asked_for is None else str(asked_for)
 
+    def validate(self, model: SaltModule, **options: Any) -> None:
+        """Validate, and write what was found, in place of Lightning's table."""
+        results = self.trainer.validate(model, **{**options, "verbose": False})
+        write_table(self.trainer, results)
+
     def _remove_empty(self) -> None:
         """Remove the folders of a run that failed before it wrote anything: a logger makes them early."""
         for folder in self._new:
@@ -255,7 +262,7 @@ def _keys(options: Sequence[str]) -> frozenset[str]:
 
 
 def main(arguments: Sequence[str], cli: type[SaltCLI] = SaltCLI) -> int:
-    """Run fit or test, whichever the arguments begin with; another `cli` does something else of the same."""
+    """Run fit, validate or test, whichever the arguments begin with; another `cli` does something else of the same."""
     _quiet()
     keep_freed_memory()
     verb = arguments[0]

@@ -26,6 +26,7 @@ INTERRUPTED = 130
 VERBS = {
     "fit": Verb("train a model: salt fit --config gnn.yaml", "salt.cli.lightning"),
     "test": Verb("evaluate a trained model on a file: salt test RUN", "salt.cli.lightning"),
+    "validate": Verb("losses of a trained model on its validation jets: salt validate RUN", "salt.cli.lightning"),
     "report": Verb("draw ROC curves and tables of an evaluated run: salt report RUN", "salt.report.command"),
     "simulate": Verb(
         "make training files from simulated collisions: salt simulate --out data", "salt.simulate.command"
@@ -75,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _for_verb(arguments: list[str]) -> list[str]:
-    """Fit and test share a parser, which wants to see the verb; the others have one of their own."""
+    """Fit, validate and test share a parser, which wants to see the verb; the others have one of their own."""
     return arguments if VERBS[arguments[0]].module == "salt.cli.lightning" else arguments[1:]
 
 

@@ -16,7 +16,7 @@ NO_ATTRIBUTE = re.compile(r"module '(.+)' has no attribute '(.+)'$")
 NO_MODULE = re.compile(r"No module named '(.+)'$")
 NO_PATH = re.compile(r"Expected a dot import path string: (.+)$")
 WRONG_TYPE = re.compile(r"Expected an? (.+)\. Got value: (.*)$")
-REQUIRED = re.compile(r"the following arguments are required: (?:fit\.|test\.)?(.+)$")
+REQUIRED = re.compile(r"the following arguments are required: (?:fit\.|validate\.|test\.)?(.+)$")
 NO_ARGUMENT = re.compile(r"(\w+)\.__init__\(\) missing \d+ required positional arguments?: (.+)$")
 NO_OPTION = re.compile(r"unrecognized arguments: (.+)$")
 

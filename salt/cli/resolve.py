@@ -32,6 +32,9 @@ FILES = ("train_file", "val_file", "test_file", "norm_dict", "class_dict")
 DEFAULT_MONITOR = "val/jets_classification_loss"
 """What base.yaml monitors."""
 
+READ_BY = {"fit": "data.train_file", "validate": "data.val_file", "test": "data.test_file"}
+"""Verb -> the key of the file that it is about."""
+
 TIMESTAMP = re.compile(r"_\d{8}-\d{6}$")
 
 
@@ -42,7 +45,7 @@ class Asked:
     Parameters
     ----------
     verb : str
-        fit or test.
+        fit, validate or test.
     keys : frozenset[str]
         Names of the options given there, like trainer.devices.
     now : datetime
@@ -62,7 +65,7 @@ def resolve(config: Namespace, asked: Asked) -> Namespace:
     config = config.clone()
     rules = [packaged_files, files_beside, linked_norm_dict, umami_layout, class_names_of_file, class_weights]
     rules += [without_gpu, monitored_loss]
-    rules += {"fit": [run_directory], "test": [as_one_process]}[asked.verb]
+    rules += {"fit": [run_directory]}.get(asked.verb, [as_one_process])
     for rule in rules:
         rule(config, asked)
     return config
@@ -140,7 +143,7 @@ def linked_norm_dict(config: Namespace, asked: Asked) -> None:
 
 def umami_layout(config: Namespace, asked: Asked) -> None:
     """What files of umami's layout bring: names of their variables, and inputs that are normalised already."""
-    umami.fill_variables(config, {"fit": "data.train_file", "test": "data.test_file"}[asked.verb])
+    umami.fill_variables(config, READ_BY[asked.verb])
     umami.leave_normalised(config, asked.verb)
 
 
@@ -162,7 +165,7 @@ def _first(files: Any) -> str | None:
 def class_weights(config: Namespace, asked: Asked) -> None:
     """Weights of the classes in the losses that ask for the class dictionary."""
     wanted = [(key, task) for key, task in tasks(config) if task.get("use_class_dict")]
-    if asked.verb != "fit" or not wanted or config.data.class_dict is None:
+    if asked.verb == "test" or not wanted or config.data.class_dict is None:
         return
     try:
         weights = read_class_dict(config.data.class_dict)
@@ -222,7 +225,7 @@ def run_directory(config: Namespace, asked: Asked) -> None:
 
 
 def as_one_process(config: Namespace, asked: Asked) -> None:
-    """Testing writes one file in the order of the input: one process, no logger."""
+    """Testing writes one file in the order of the input, and validating is done with soon: one process, no logger."""
     if config.trainer.devices not in (1, "1", "auto"):  # a list, too
         log.info("Setting --trainer.devices=1")
     config.trainer.devices = 1

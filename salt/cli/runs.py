@@ -9,8 +9,12 @@ from salt.data.names import by_nearness
 from salt.training.run_files import exists, is_url, joined
 
 
+FILE_OF = {"test": "data.test_file", "validate": "data.val_file"}
+"""Verb -> the key of the file that may be named after the run."""
+
+
 def with_run(arguments: Sequence[str]) -> list[str]:
-    """`test RUN [FILE] ...` as `test --config RUN/config.yaml [--data.test_file FILE] ...`."""
+    """`test RUN [FILE] ...` as `test --config RUN/config.yaml [--data.test_file FILE] ...`; validate too."""
     positional = []
     for argument in arguments[1:]:
         if argument.startswith("-"):
@@ -19,10 +23,12 @@ def with_run(arguments: Sequence[str]) -> list[str]:
     if not positional:
         return list(arguments)
     if len(positional) > 2:
-        raise ValueError(f"salt test takes a run and a file, not {len(positional)} names: {' '.join(positional)}")
+        given = f"{len(positional)} names: {' '.join(positional)}"
+        raise ValueError(f"salt {arguments[0]} takes a run and a file, not {given}")
     run, *files = positional
     rest = list(arguments[1 + len(positional) :])
-    return [arguments[0], "--config", run_config(run), *(f"--data.test_file={file}" for file in files), *rest]
+    named = [f"--{FILE_OF[arguments[0]]}={file}" for file in files]
+    return [arguments[0], "--config", run_config(run), *named, *rest]
 
 
 def run_config(name: str) -> str:

@@ -93,9 +93,17 @@ def _gets_jets_variables(config: Namespace, stream: str) -> bool:
     return all(net.get("attach_global", True) for net in nets if net.get("input_name") == stream)
 
 
+READ_BY = {
+    "fit": ("data.train_file", "data.val_file"),
+    "validate": ("data.val_file", "data.train_file"),
+    "test": ("data.test_file", "data.train_file"),
+}
+"""Verb -> the key of the file that it is about, and that of one which has to be alike."""
+
+
 def leave_normalised(config: Namespace, verb: str) -> None:
     """No normalisation in a model that reads inputs which are normalised already."""
-    key, other = {"fit": ("data.train_file", "data.val_file"), "test": ("data.test_file", "data.train_file")}[verb]
+    key, other = READ_BY[verb]
     _check_alike(config, key, other)
     tables = umami_tables(config, key)
     if not tables:
