@@ -9,8 +9,8 @@ from typing import Any
 PACKAGE = re.compile(r"^pytorch_lightning\.")
 """Lightning's package before 2.0; a class in it is no relation of the one in lightning.pytorch."""
 
-LOGGER = re.compile(r"^(?:lightning\.pytorch\.loggers\.(?:\w+\.)?)?(CometLogger|CSVLogger)$")
-"""Loggers that ours take over, in full or by their short names."""
+LOGGER = re.compile(r"^(?:lightning\.pytorch\.loggers\.(?:\w+\.)?)?(CometLogger)$")
+"""The logger that ours takes over, in full or by its short name."""
 
 OPTION = re.compile(r"--(?:\w+\.)*(?:logger|callbacks|plugins|strategy|profiler)\+?(?:\.class_path)?$")
 """Options whose value names a class of Lightning's."""

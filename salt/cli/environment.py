@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from jsonargparse import ArgumentParser
@@ -49,9 +48,9 @@ class Variable(NamedTuple):
 NOBODY = Variable("", (), "", False)
 
 
-def config_files(environ: Mapping[str, str], verb: str) -> list[Path]:
+def config_files(environ: Mapping[str, str], verb: str) -> list[str]:
     """The config that PL_CONFIG names, or PL_FIT__CONFIG for one verb."""
-    return [Path(each.value) for each in _variables(environ, verb) if each.parts == ("CONFIG",)]
+    return [each.value for each in _variables(environ, verb) if each.parts == ("CONFIG",)]
 
 
 def sources(

@@ -199,9 +199,9 @@ class SaltCLI(LightningCLI):
         if problems:
             raise ValueError("\n".join(map(str, dict.fromkeys(problems))))
         run = str(config.trainer.default_root_dir)
+        absolute_paths(config)
         self._checkpoint = self._checkpoint_of(config, run)
         config.ckpt_path = None  # what is saved describes a run, and not where one came from
-        absolute_paths(config)
         self.save_config_kwargs |= {"checkpoint": self._checkpoint, "is_resumed": self.asked.resumed is not None}
         self.config[self._verb] = config
         self._new = [folder for folder in (Path(run), Path(run).parent) if not is_url(run) and not folder.exists()]

@@ -1,6 +1,5 @@
 """Where a run's metrics go. This face names what YAML files may name; Lightning's other loggers work as they are."""
 
 from salt.loggers.comet import CometLogger
-from salt.loggers.csv_file import CSVLogger
 
-__all__ = ["CSVLogger", "CometLogger"]
+__all__ = ["CometLogger"]

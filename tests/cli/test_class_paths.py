@@ -8,7 +8,7 @@ from salt.cli.class_paths import renamed, renewed, rewritten
     [
         ("pytorch_lightning.loggers.CometLogger", "salt.loggers.CometLogger"),
         ("lightning.pytorch.loggers.comet.CometLogger", "salt.loggers.CometLogger"),
-        ("lightning.pytorch.loggers.CSVLogger", "salt.loggers.CSVLogger"),
+        ("pytorch_lightning.loggers.CSVLogger", "lightning.pytorch.loggers.CSVLogger"),
         ("CometLogger", "salt.loggers.CometLogger"),
         ("pytorch_lightning.callbacks.ModelSummary", "lightning.pytorch.callbacks.ModelSummary"),
         ("lightning.pytorch.loggers.TensorBoardLogger", "lightning.pytorch.loggers.TensorBoardLogger"),
@@ -24,7 +24,7 @@ def test_they_are_found_wherever_a_config_has_them():
     old = {"trainer": {"logger": "CSVLogger", "callbacks": [{"class_path": "pytorch_lightning.callbacks.Timer"}]}}
     assert rewritten(old) == {
         "trainer": {
-            "logger": "salt.loggers.CSVLogger",
+            "logger": "CSVLogger",
             "callbacks": [{"class_path": "lightning.pytorch.callbacks.Timer"}],
         }
     }
@@ -37,7 +37,7 @@ def test_they_are_found_wherever_a_config_has_them():
         (["--trainer.logger", "CometLogger"], ["--trainer.logger", "salt.loggers.CometLogger"]),
         (
             ['--trainer.logger=[{"class_path": "pytorch_lightning.loggers.CSVLogger"}]'],
-            ['--trainer.logger=[{"class_path": "salt.loggers.CSVLogger"}]'],
+            ['--trainer.logger=[{"class_path": "lightning.pytorch.loggers.CSVLogger"}]'],
         ),
         (["--trainer.callbacks+=pytorch_lightning.callbacks.Timer"],
          ["--trainer.callbacks+=lightning.pytorch.callbacks.Timer"]),
