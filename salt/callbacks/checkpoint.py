@@ -13,6 +13,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from salt import __version__
+from salt.callbacks import data_wait
 from salt.data.names import unknown
 from salt.training.checkpoints import FOLDER, FORMAT, LAST, SALT
 from salt.training.metrics import direction
@@ -74,7 +75,9 @@ class Checkpoint(ModelCheckpoint):
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Say how good the weights are, by which metric, and how far the training had come."""
-        metrics = {name: float(value) for name, value in trainer.callback_metrics.items()} if self._is_validated else {}
+        found = trainer.callback_metrics if self._is_validated else {}
+        # nothing that the clock says: equal trainings have equal checkpoints
+        metrics = {name: float(value) for name, value in found.items() if name != data_wait.NAME}
         loop = trainer.fit_loop.epoch_loop
         checkpoint.setdefault(SALT, {}).update(
             format=FORMAT,

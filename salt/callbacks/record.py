@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Sequence
 from contextlib import ExitStack
 from itertools import count
@@ -212,7 +213,10 @@ def _run_of(checkpoint: str | None) -> str | None:
 
 def _log_to(trainer: Trainer, content: dict[str, Any]) -> None:
     """Give the config to the loggers, but for that whose file lies beside config.yaml."""
-    values = {key: value if isinstance(value, int | float | str | None) else str(value) for key, value in flat(content)}
+    values = {
+        re.sub(r"\[(\d+)\]", r".\1", key): value if isinstance(value, int | float | str | None) else str(value)
+        for key, value in flat(content)  # MLflow takes no brackets
+    }
     for logger in trainer.loggers:
         if not isinstance(logger, CSVLogger):
             logger.log_hyperparams(values)

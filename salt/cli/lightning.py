@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from lightning import Callback, Trainer
 from lightning.fabric.plugins import CheckpointIO
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from salt.callbacks.data_wait import DataWait
 from salt.callbacks.finite import FiniteCheck
@@ -67,6 +69,9 @@ EPILOGS = {
 
 # Class weights are lists in YAML and tensors in torch; 1.67 is not to become 1.6699999570846558.
 register_type(torch.Tensor, serializer=lambda x: [float(str(value)) for value in x.numpy()], deserializer=torch.tensor)
+
+# Defaults of Lightning's callbacks may be members of an Enum: Timer's interval is.
+yaml.SafeDumper.add_multi_representer(Enum, lambda dumper, member: dumper.represent_data(member.value))
 
 
 class SaltCLI(LightningCLI):
@@ -171,8 +176,11 @@ class SaltCLI(LightningCLI):
         with warnings.catch_warnings():  # its successor is an argument that Lightning does not hand on
             warnings.simplefilter("ignore")
             self.parser.add_instantiator(build_logger, Logger, subclasses=True)
-        with self._said_in_short():
-            super().instantiate_classes()
+        try:
+            with self._said_in_short():
+                super().instantiate_classes()
+        except MisconfigurationException as error:  # Lightning's word for what the user can mend
+            raise ValueError(" ".join(str(error).split())) from error
         self.config_init[self._verb].ckpt_path = self._checkpoint
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:

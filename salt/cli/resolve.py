@@ -64,7 +64,7 @@ def resolve(config: Namespace, asked: Asked) -> Namespace:
     """The config with everything filled in; the one that is given stays as it is."""
     config = config.clone()
     rules = [packaged_files, files_beside, linked_norm_dict, umami_layout, class_names_of_file, class_weights]
-    rules += [without_gpu, monitored_loss]
+    rules += [without_gpu, monitored_loss, switched_off]
     rules += {"fit": [run_directory]}.get(asked.verb, [as_one_process])
     for rule in rules:
         rule(config, asked)
@@ -205,6 +205,19 @@ def monitored_loss(config: Namespace, asked: Asked) -> None:
         if callback.get("init_args.monitor_loss") == DEFAULT_MONITOR:
             reason = "the sum of all losses: no task is called jets_classification"
             _fill(callback.init_args, "monitor_loss", "val/loss", f"trainer.callbacks[{i}].init_args.", reason)
+
+
+SWITCHES = {"enable_progress_bar": "ProgressBar", "enable_model_summary": "ModelSummary"}
+"""Key of the trainer -> how callbacks' names end that Lightning refuses where it is false."""
+
+
+def switched_off(config: Namespace, asked: Asked) -> None:
+    """Without the callbacks of base.yaml for what is switched off."""
+    callbacks = config.trainer.callbacks if isinstance(config.trainer.callbacks, list) else []
+    off = tuple(end for key, end in SWITCHES.items() if config.trainer.get(key) is False)
+    kept = [each for each in callbacks if not (off and each.class_path.endswith(off))]
+    if len(kept) < len(callbacks):
+        config.trainer.callbacks = kept
 
 
 def run_directory(config: Namespace, asked: Asked) -> None:

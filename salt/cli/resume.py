@@ -156,7 +156,9 @@ def _is_finished(found: checkpoints.Facts, run: str, arguments: Sequence[str]) -
     files, options = configs.split(arguments)
     trainer: dict[str, Any] = configs.merged([*_sources(files), configs.options(options)]).get("trainer") or {}
     epochs, steps = trainer.get("max_epochs"), trainer.get("max_steps")
-    stopped_early = not options and _state_of(run) == "finished"
+    state = _state_of(run)
+    # its last checkpoint may be damaged, or gone
+    stopped_early = not options and state.get("state") == "finished" and (found.epochs or 0) >= state.get("epoch", 0)
     all_epochs = isinstance(epochs, int) and epochs >= 0 and found.epochs is not None and found.epochs >= epochs
     all_steps = isinstance(steps, int) and steps >= 0 and found.step >= steps
     if not (stopped_early or all_epochs or all_steps):
@@ -170,11 +172,11 @@ def _sources(files: Iterable[str]) -> list[configs.Source]:
     return [configs.read(file) for file in (PACKAGED / "base.yaml", *map(packaged_config, files))]
 
 
-def _state_of(run: str) -> str:
+def _state_of(run: str) -> dict[str, Any]:
     """What the record of a run says of its state; empty where it says nothing."""
     try:
         with open_run_file(joined(run, "state.yaml")) as file:
             content = yaml.safe_load(file)
     except (OSError, yaml.YAMLError):
-        return ""
-    return str(content.get("state", "")) if isinstance(content, dict) else ""
+        return {}
+    return content if isinstance(content, dict) else {}

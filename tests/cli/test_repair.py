@@ -1,3 +1,4 @@
+import logging
 import os
 import pickle
 
@@ -5,6 +6,17 @@ import pytest
 import torch
 
 from salt.cli.repair import main
+
+
+@pytest.fixture(autouse=True)
+def log():
+    """As it was before: the command makes a handler of its own."""
+    log = logging.getLogger("salt")
+    handlers, level = log.handlers[:], log.level
+    log.handlers.clear()
+    yield log
+    log.handlers[:] = handlers
+    log.setLevel(level)
 
 
 class Hostile:

@@ -185,7 +185,8 @@ def test_variables_that_the_config_names_are_not_added_to(salt, folder):
 def test_a_file_of_this_layout_needs_no_dictionary(salt, folder):
     answer = fit(salt, "--data.scale_dict=null")
     assert answer.code == 0, answer.err
-    assert {path.name for path in Path("logs/old_x").iterdir()} == {"config.yaml", "ckpts", "metrics.csv"}
+    found = {path.name for path in Path("logs/old_x").iterdir()} - {"diff.patch"}
+    assert found == {"config.yaml", "metadata.yaml", "state.yaml", "ckpts", "metrics.csv"}
 
 
 def test_such_a_run_is_tested_on_a_file_of_its_layout(salt, folder):
