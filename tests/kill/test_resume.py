@@ -6,6 +6,7 @@ SALT_KILLS says how often for each signal and number of workers.
 import csv
 import os
 import random
+import shutil
 import signal
 import sys
 import time
@@ -71,39 +72,61 @@ def begun_or_resumed(fit, folder, options):
     return fit(*OPTIONS, *options)
 
 
-@pytest.mark.timeout(1800)
+@pytest.fixture
+def disturbed(fit, tmp_path):
+    """Run to the end, ended by a signal at up to so many moments and resumed each time; says how many those were."""
+
+    def run(number, dice, most, options):
+        for ended in range(most + 1):
+            process = begun_or_resumed(fit, tmp_path, options)
+            if ended == most:
+                break
+            deadline = time.monotonic() + dice.uniform(2, PACE)
+            while process.process.poll() is None and time.monotonic() < deadline:
+                time.sleep(0.01)
+            if process.process.poll() is not None:
+                break
+            end(process, number, dice)
+            if process.process.returncode == 0:  # the signal came when all was done
+                break
+            if number != signal.SIGKILL:
+                assert left(tmp_path) == [], process.said
+            assert all(undamaged(path) for path in (tmp_path / "logs").rglob("*.ckpt"))
+        assert process.process.wait(180) == 0, process.said
+        assert "`max_epochs=4` reached" in process.said
+        return ended
+
+    return run
+
+
+def end(run, number, dice):
+    """Send the signal, and see the whole run end with the code that belongs to it."""
+    whole_group = number != signal.SIGKILL and dice.random() < 0.5
+    os.killpg(run.process.pid, number) if whole_group else run.process.send_signal(number)
+    code = run.process.wait(60)
+    assert run.ends(2), run.said
+    assert code in {EXITS[number], -number, 0}, f"{code}: {run.said}"  # -: before python was there
+
+
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("number", list(EXITS), ids=lambda number: number.name)
-def test_a_run_that_is_ended_at_random_moments_comes_to_the_same_end(fit, straight, tmp_path, number, workers):
+def test_a_run_that_is_ended_at_random_moments_comes_to_the_same_end(
+    fit, straight, disturbed, tmp_path, number, workers
+):
     options = [f"--data.num_workers={workers}"]
     expected = straight(*options)
     dice = random.Random(f"{number} {workers}")
-    ended = 0
-    for _ in range(10 * KILLS):
-        run = begun_or_resumed(fit, tmp_path, options)
-        if ended < KILLS:
-            deadline = time.monotonic() + dice.uniform(2, PACE)
-            while run.process.poll() is None and time.monotonic() < deadline:
-                time.sleep(0.01)
-        if run.process.poll() is None and ended < KILLS:
-            ended += 1
-            whole_group = number != signal.SIGKILL and dice.random() < 0.5
-            os.killpg(run.process.pid, number) if whole_group else run.process.send_signal(number)
-            code = run.process.wait(60)
-            assert run.ends(2), run.said
-            assert code in {EXITS[number], -number}, f"{code}: {run.said}"  # -: before python was there
-            if number != signal.SIGKILL:
-                assert left(tmp_path) == [], run.said
-            assert all(undamaged(path) for path in (tmp_path / "logs").rglob("*.ckpt"))
-            continue
-        assert run.process.wait(180) == 0, run.said
-        break
-    final = begun_or_resumed(fit, tmp_path, options)  # removes what the last SIGKILL may have left
-    assert final.process.wait(60) == 0, final.said
-    assert "is finished" in final.said
-    assert (curve(tmp_path), sorted(path.name for path in (tmp_path / "logs").rglob("*.ckpt"))) == expected
-    assert left(tmp_path) == []
-    assert [path.name for path in Path(tmp_path / "logs").iterdir()] == ["simple_a"]
+    still = KILLS
+    while still > 0:  # a run may have come to its end before it was ended so often
+        still -= disturbed(number, dice, still, options)
+        final = begun_or_resumed(fit, tmp_path, options)  # removes what the last SIGKILL may have left
+        assert final.process.wait(60) == 0, final.said
+        assert "is finished" in final.said
+        assert (curve(tmp_path), sorted(path.name for path in (tmp_path / "logs").rglob("*.ckpt"))) == expected
+        assert left(tmp_path) == []
+        assert [path.name for path in Path(tmp_path / "logs").iterdir()] == ["simple_a"]
+        shutil.rmtree(tmp_path / "logs")
 
 
 @pytest.mark.timeout(600)
