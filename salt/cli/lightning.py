@@ -19,6 +19,7 @@ from jsonargparse import ArgumentError, Namespace
 from jsonargparse.typing import register_type
 from lightning import Callback, Trainer
 from lightning.fabric.plugins import CheckpointIO
+from lightning.pytorch.accelerators import CUDAAccelerator
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
@@ -218,6 +219,8 @@ class SaltCLI(LightningCLI):
         """Take the run's directory for this process alone, and have its files go on where the checkpoint stands."""
         if self.config[self._verb].compile:
             self.model.model.compile()  # in place: the names of its parameters stay
+        if isinstance(self.trainer.accelerator, CUDAAccelerator):
+            torch.set_float32_matmul_precision("medium")  # as upstream; on CPUs it would be bfloat16 here and there
         if self.trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
         run = self.trainer.default_root_dir
