@@ -6,6 +6,7 @@ import io
 import logging
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 from pathlib import Path
@@ -16,6 +17,9 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: threads tha
 import h5py
 import pytest
 import yaml
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # so it is in what a script starts in the background
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 OUTSIDE = tempfile.gettempdir()
 """Not inside pytest's own folders: another session could not clean up what is mounted there."""

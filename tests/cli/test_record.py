@@ -277,7 +277,7 @@ def test_the_config_reaches_the_loggers(fit, monkeypatch):
     fit("--trainer.logger=lightning.pytorch.loggers.logger.DummyLogger")
     (values,) = [each for each in logged if each]
     assert values["data.batch_size"] == 100
-    assert values["model.model.init_args.tasks.init_args.modules[0].init_args.name"] == "jets_classification"
+    assert values["model.model.init_args.tasks.init_args.modules.0.init_args.name"] == "jets_classification"
 
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")
