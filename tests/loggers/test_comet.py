@@ -110,8 +110,8 @@ def test_without_a_key_it_records_offline_and_says_so_in_one_line(fit, comet):
     "name",
     [
         "PL_TRAINER__LOGGER__API_KEY",
-        "PL_FIT__TRAINER__LOGGER__API_KEY",
-        "PL_TRAINER__LOGGER__INIT_ARGS__API_KEY",
+        pytest.param("PL_FIT__TRAINER__LOGGER__API_KEY", marks=pytest.mark.slow),
+        pytest.param("PL_TRAINER__LOGGER__INIT_ARGS__API_KEY", marks=pytest.mark.slow),
         "COMET_API_KEY",
     ],
 )
@@ -153,7 +153,14 @@ def test_a_key_that_is_refused_is_told_but_not_shown_and_training_goes_on(fit, c
     assert not holds_key(answer)
 
 
-@pytest.mark.parametrize("name", ["PL_TRAINER__LOGGER_WORKSPACE", "PL_TRAINER__LOGGER__WORKSPACE", "COMET_WORKSPACE"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "PL_TRAINER__LOGGER_WORKSPACE",
+        pytest.param("PL_TRAINER__LOGGER__WORKSPACE", marks=pytest.mark.slow),
+        pytest.param("COMET_WORKSPACE", marks=pytest.mark.slow),
+    ],
+)
 def test_the_workspace_of_the_environment_is_used(fit, comet, monkeypatch, name):
     monkeypatch.setenv("COMET_API_KEY", KEY)
     monkeypatch.setenv(name, "mine")
@@ -184,6 +191,7 @@ def test_arguments_of_old_versions_are_taken(fit, comet):
         assert "old_val/loss" in archive.read("messages.json").decode()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("behave", ["refuses connections", "accepts and never answers"])
 def test_a_dead_server_is_told_within_ten_seconds_and_costs_at_most_fifteen(fit, comet, monkeypatch, behave):
     monkeypatch.setenv("COMET_API_KEY", KEY)
@@ -216,6 +224,7 @@ def log_three(logger, first):
         logger.log_metrics({"val/loss": 1 / (step + 1)}, step=step)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("behave", "limit"), [("dead", 7), ("hang", 10)])
 def test_a_server_that_is_dead_from_the_start_costs_seconds(logger, comet, behave, limit):
     comet.behave = behave
@@ -228,6 +237,7 @@ def test_a_server_that_is_dead_from_the_start_costs_seconds(logger, comet, behav
     assert len(archived()["val/loss"]) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("behave", ["dead", "hang"])
 def test_a_server_that_dies_in_the_middle_costs_no_training_and_fifteen_seconds_at_the_end(logger, comet, behave):
     made = logger()
