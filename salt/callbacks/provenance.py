@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +99,6 @@ def environment() -> dict[str, Any]:
 
 
 def packages() -> dict[str, str]:
-    """All that is installed: name -> version."""
-    found = {str(each.metadata["Name"]): each.version for each in distributions() if each.metadata["Name"]}
-    return dict(sorted(found.items(), key=lambda item: item[0].lower()))
+    """All that is installed: name -> version, as the folders say; to open each one's metadata takes a second."""
+    folders = [folder.stem.rpartition("-") for path in sys.path for folder in Path(path).glob("*.dist-info")]
+    return dict(sorted((re.sub(r"[-_.]+", "-", name).lower(), version) for name, _, version in folders))

@@ -87,7 +87,7 @@ class SaltModule(lightning.LightningModule):
         """The loss of a batch."""
         means = self._means(self._losses(self(batch.inputs), batch, "train"))
         figures = over_ranks(means)
-        self._log("train", self._total(figures), figures, prog_bar=True)
+        self._log("train", self._total(figures), figures if self._is_logged() else {}, prog_bar=True)
         return self._total(means)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> Preds:
@@ -187,6 +187,12 @@ class SaltModule(lightning.LightningModule):
         schedule = one_cycle(optimizer, config, int(steps))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
+    def _is_logged(self) -> bool:
+        """Whether loggers write the figures of this step, or a callback may look at them: each costs a millisecond."""
+        trainer, every = self.trainer, self.trainer.log_every_n_steps  # type: ignore[attr-defined]
+        steps = trainer.fit_loop.epoch_loop._batches_that_stepped  # what Lightning counts by
+        return trainer.is_last_batch or (every > 0 and (steps + 1) % every == 0)
+
     def _losses(self, preds: Preds, batch: Batch, stage: str) -> Losses:
         losses = self.model.losses(preds, batch)
         self.newest_losses = {task: total.detach() for task, (total, _) in losses.items()}
@@ -206,4 +212,5 @@ class SaltModule(lightning.LightningModule):
         self, stage: str, loss: Tensor, means: dict[str, Tensor], suffix: str = "", prog_bar: bool = False
     ) -> None:
         self.log(f"{stage}/loss{suffix}", loss.detach(), prog_bar=prog_bar)
-        self.log_dict({f"{stage}/{task}_loss{suffix}": mean.detach() for task, mean in means.items()})
+        if means:
+            self.log_dict({f"{stage}/{task}_loss{suffix}": mean.detach() for task, mean in means.items()})
