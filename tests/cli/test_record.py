@@ -282,6 +282,7 @@ def test_the_config_reaches_the_loggers(fit, monkeypatch):
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")
 @pytest.mark.filterwarnings("ignore:.*Function'> should not be instantiated.*:DeprecationWarning")  # torch's own doing
+@pytest.mark.slow
 def test_a_compiled_model_has_the_names_and_weights_of_one_that_is_not(fit, monkeypatch):
     plain, _ = fit()
     compiled = []

@@ -133,7 +133,7 @@ def check_resumptions(fit, overlay, ranks, workers):
         assert len(rows(resumed)) > number
 
 
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_run_goes_on_to_the_last_bit(fit, overlay, workers):
     check_resumptions(fit, overlay, 1, workers)
 

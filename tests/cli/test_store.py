@@ -164,7 +164,7 @@ def test_the_list_is_of_the_current_folder_where_none_is_named(salt, build, monk
 @pytest.mark.parametrize("name", ["mine", "mine/salt-store", "mine/sample.h5"])
 def test_folders_and_files_name_their_stores(salt, build, name):
     build()
-    assert salt("store", "list", name, "mine").out.count("fresh") == 1
+    assert salt("store", "list", name, "mine").out.count("  fresh\n") == 1
 
 
 def test_a_file_names_only_what_is_made_of_it(salt, build):

@@ -3,6 +3,7 @@
 import csv
 import json
 import socket
+import time
 from pathlib import Path
 
 import pytest
@@ -105,8 +106,10 @@ def test_wandb_offline(fit, needs, monkeypatch):
     fit({"class_path": "lightning.pytorch.loggers.WandbLogger"})
     __import__("wandb").finish()  # what the end of the process would do
     (file,) = RUN.glob("wandb/offline-run-*/run-*.wandb")
-    content = file.read_bytes()
-    assert {name for name in LOGGED if name.encode() in content} == LOGGED
+    deadline = time.monotonic() + 30  # a process of its own writes it
+    while not (found := {name for name in LOGGED if name.encode() in file.read_bytes()}) >= LOGGED:
+        assert time.monotonic() < deadline, found
+        time.sleep(0.1)
     assert in_csv() >= LOGGED
     assert made_outside() <= {".config", ".cache", ".local"}  # wandb's own, in the home directory
 
