@@ -12,7 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from salt.data.leases import NO_FLOCK
+
 PROC = Path("/proc")
+
+NO_LOCKS = NO_FLOCK | {errno.EBADF, errno.EINVAL}
+"""What file systems answer that cannot lock a folder; NFS wants a file that is open for writing."""
 
 
 @dataclass(frozen=True)
@@ -95,12 +100,15 @@ def hold(folder: Path) -> Callable[[], None] | None:
         raise
     except OSError as error:
         os.close(descriptor)
-        if error.errno in {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EBADF, errno.EINVAL}:
+        if error.errno in NO_LOCKS:
             return None
         raise
+    process = os.getpid()
 
     def let_go() -> None:
         with suppress(OSError):
+            if os.getpid() == process:
+                fcntl.flock(descriptor, fcntl.LOCK_UN)  # forked workers have it open, too
             os.close(descriptor)
 
     return let_go

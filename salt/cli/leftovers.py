@@ -12,12 +12,10 @@ from pathlib import Path
 from salt.callbacks.processes import Process, is_held
 from salt.callbacks.run_text import read_yaml
 from salt.cli.summary import is_run
+from salt.training.run_files import parts
 
 RUN = re.compile(r".+_\d{8}-\d{6}$")
 """Names that salt gives to runs."""
-
-PART = ".part"
-"""End of the name of a file that is being written."""
 
 CRUMBS = re.compile(r"metrics\.csv|hparams\.yaml|state\.yaml|\.lock|events\.out\.tfevents\..+|\..+\.part")
 """Files that a run makes before it has done anything: its loggers' files, its state."""
@@ -62,15 +60,15 @@ def leftovers(folders: Sequence[Path]) -> Iterator[Leftover]:
 def _of_run(run: Path) -> Iterator[Leftover]:
     if not is_run(run) and not RUN.match(run.name) and not (run / "state.yaml").is_file():
         return
-    parts = [*run.glob(f".*{PART}"), *run.glob(f"ckpts/.*{PART}")]
+    unfinished = parts(run)
     never_began = not is_run(run) and _is_crumbs(run)
-    if not parts and not never_began:
+    if not unfinished and not never_began:
         return
     is_dead, why = _is_dead(run)
     if never_began:
         yield Leftover(run, is_dead, f"a run that never began; {why}")
     else:
-        yield from (Leftover(part, is_dead, f"not written to its end; {why}") for part in parts)
+        yield from (Leftover(part, is_dead, f"not written to its end; {why}") for part in unfinished)
 
 
 def _is_crumbs(folder: Path) -> bool:

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import errno
-import fcntl
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
-from salt.data.leases import NO_FLOCK
+from salt.callbacks.processes import hold
 from salt.training.run_files import is_url
-
-NO_LOCKS = NO_FLOCK | {errno.EBADF, errno.EINVAL}
-"""What file systems answer that cannot lock a folder; NFS wants a file that is open for writing."""
 
 
 @contextmanager
@@ -33,21 +27,15 @@ def held(run: str) -> Iterator[None]:
         yield
         return
     Path(run).mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(run, os.O_RDONLY | os.O_CLOEXEC)
-    process = os.getpid()
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ValueError(
-                f"another process is training in {run}\n"
-                "  mend: wait for it, or end it; a run of its own begins with salt fit --config"
-            ) from None
-        except OSError as error:
-            if error.errno not in NO_LOCKS:
-                raise
+        let_go = hold(Path(run))
+    except BlockingIOError:
+        raise ValueError(
+            f"another process is training in {run}\n"
+            "  mend: wait for it, or end it; a run of its own begins with salt fit --config"
+        ) from None
+    try:
         yield
     finally:
-        if os.getpid() == process:
-            fcntl.flock(descriptor, fcntl.LOCK_UN)  # forked workers have it open, too
-        os.close(descriptor)
+        if let_go is not None:
+            let_go()

@@ -129,11 +129,15 @@ def remove(path: str | Path) -> None:
         filesystem.rm_file(place)
 
 
+def parts(run: str | Path) -> list[Path]:
+    """Files of a run that are half written; on a server there are none."""
+    return [] if is_url(run) else [*Path(run).glob(f".*{PART}"), *Path(run).glob(f"ckpts/.*{PART}")]
+
+
 def remove_parts(run: str | Path) -> None:
     """Remove what killed runs have left half written; nobody else may be writing into this run now."""
-    for folder in (Path(str(run)), Path(str(run), "ckpts")) if not is_url(run) else ():
-        for path in folder.glob(f".*{PART}"):
-            path.unlink(missing_ok=True)
+    for path in parts(run):
+        path.unlink(missing_ok=True)
 
 
 def _written(facts: dict[str, Any]) -> float:
