@@ -89,9 +89,9 @@ class SaltCLI(LightningCLI):
     """
 
     def __init__(self, verb: str, arguments: Sequence[str], resumed: str | None = None) -> None:
+        arguments = secrets.options_without_keys(arguments)
         files, options = configs.split(arguments[1:])
         self._verb = verb
-        options = secrets.options_without_keys(options)
         self._config_files = files
         named = [*environment.config_files(os.environ, verb), *files]
         self._files = [secrets.without_keys(configs.read(file)) for file in (BASE, *map(packaged_config, named))]
@@ -108,7 +108,7 @@ class SaltCLI(LightningCLI):
                 SaltModule,
                 SaltDataModule,
                 save_config_callback=RunRecord if verb == "fit" else None,
-                save_config_kwargs={"arguments": secrets.options_without_keys(arguments)},
+                save_config_kwargs={"arguments": arguments},
                 seed_everything_default=42,
                 trainer_defaults={"callbacks": _always()} if verb == "fit" else None,
                 parser_kwargs={"prog": "salt", "exit_on_error": False, verb: parser_kwargs},
