@@ -243,15 +243,9 @@ def test_the_help_tells_of_it(salt):
 
 
 @pytest.fixture
-def disk(tmp_path_factory):
-    """A disk on which there is room for one checkpoint; it becomes larger when called."""
-    folder = tmp_path_factory.mktemp("disk")
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=900k", "tmpfs", folder], capture_output=True, text=True)
-    if done.returncode:
-        reason = f"mounting is not permitted here: {done.stderr.strip()}"
-        (pytest.fail if os.environ.get("SALT_CI") == "1" and os.geteuid() == 0 else pytest.skip)(reason)
-    yield folder
-    subprocess.run(["umount", "--lazy", folder], check=True)
+def disk(mounted):
+    """A disk on which there is room for one checkpoint."""
+    return mounted("size=900k")
 
 
 def test_a_run_whose_disk_is_full_keeps_what_it_has_and_goes_on_when_there_is_room(salt, train, disk):
