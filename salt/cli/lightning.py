@@ -309,6 +309,7 @@ def _quiet() -> None:
         ".*Experiment logs directory.*exists and is not empty.*",  # it holds the config
         ".*LeafSpec.*deprecated.*",
         ".*Checkpoint directory.*exists and is not empty.*",
+        ".*`srun` command is available on your system but is not used.*",  # where it is no job at all
     ):
         warnings.filterwarnings("ignore", message)
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_is_news)
