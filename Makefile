@@ -7,6 +7,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 DEMO_JETS ?= 100000 10000 40000
 DEMO ?= demo
+WORKERS ?= 2
+DAILY := not slow and not browser and not peers
 
 # uv does not read pip's configuration: hand over what the user gave to pip.
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
@@ -27,11 +29,12 @@ demo: setup ## simulate collisions, train a tagger, test it, draw its ROC curves
 	@PATH="$(CURDIR)/$(BIN):$$PATH" setup/demo.sh $(DEMO) $(DEMO_JETS)
 
 test: setup lint ## the tests of every day: under 10 minutes, no root
-	$(BIN)/python -m pytest -m "not slow and not browser and not peers"
+	$(BIN)/python -m pytest -m "$(DAILY)" -n $(WORKERS) --dist loadfile
 
 test-all: setup lint ## adds the slow, browser and peer tests
 	@benchmarks/peers/setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "$(DAILY)" -n $(WORKERS) --dist loadfile
+	$(BIN)/python -m pytest -m "not ($(DAILY))"
 
 system: ## what CI needs from the system (apt, as root)
 	@setup/system.sh
