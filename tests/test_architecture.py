@@ -8,7 +8,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "salt"
 
 ROOMS = {"cli", "callbacks", "loggers", "export", "report", "prepare", "simulate", "training", "models", "tasks",
-         "metrics", "nn",
+         "metrics", "nn", "clusters",
          "data", "types", "layout", "kernels", "ragged"}  # fmt: skip
 GROUND = {"types", "layout", "kernels", "ragged"}
 MAY_IMPORT = {
@@ -28,6 +28,7 @@ MAY_IMPORT = {
     "prepare": {"data", *GROUND},
     "simulate": set(),
     "report": set(),
+    "clusters": {"data", *GROUND},
     "cli": ROOMS,
     "main": {"cli"},
     "__main__": {"cli"},
@@ -35,7 +36,7 @@ MAY_IMPORT = {
 }
 """Room -> rooms that it may import, besides itself."""
 
-WITHOUT_TORCH = {"report", "simulate"}
+WITHOUT_TORCH = {"report", "simulate", "clusters"}
 
 
 def modules(root):
