@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 DEMO_JETS ?= 100000 10000 40000
 DEMO ?= demo
 WORKERS ?= 2
-DAILY := not slow and not browser and not peers
+DAILY := not slow and not browser and not peers and not slurm
 
 # uv does not read pip's configuration: hand over what the user gave to pip.
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
@@ -31,7 +31,7 @@ demo: setup ## simulate collisions, train a tagger, test it, draw its ROC curves
 test: setup lint ## the tests of every day: under 10 minutes, no root
 	$(BIN)/python -m pytest -m "$(DAILY)" -n $(WORKERS) --dist loadfile
 
-test-all: setup lint ## adds the slow, browser and peer tests
+test-all: setup lint ## adds the slow, browser, peer and Slurm tests
 	@benchmarks/peers/setup
 	$(BIN)/python -m pytest -m "$(DAILY)" -n $(WORKERS) --dist loadfile
 	$(BIN)/python -m pytest -m "not ($(DAILY))"
@@ -39,8 +39,8 @@ test-all: setup lint ## adds the slow, browser and peer tests
 system: ## what CI needs from the system (apt, as root)
 	@setup/system.sh
 
-prove: ## the full counts (20 of each kill), recorded once in benchmarks/RESULTS.md
-	@SALT_KILLS=20 $(MAKE) --no-print-directory test-all
+prove: ## the full counts (20 of each kill, 8 requeues), recorded once in benchmarks/RESULTS.md
+	@SALT_KILLS=20 SALT_REQUEUES=8 $(MAKE) --no-print-directory test-all
 
 lint: setup ## style and types
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
