@@ -32,6 +32,7 @@ VERBS = {
     "simulate": Verb(
         "make training files from simulated collisions: salt simulate --out data", "salt.simulate.command"
     ),
+    "submit": Verb("run a verb as a job on a cluster: salt submit slurm --gpus 2 --config gnn.yaml", "salt.cli.submit"),
     "store": Verb("build, list and remove the stores of training files: salt store list", "salt.cli.store"),
 }
 

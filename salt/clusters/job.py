@@ -2,12 +2,13 @@
 
 What only the node knows is a variable of the shell in the command line: SALT_STAGE (the folder of `--stage`) and
 SALT_TASK (the number of an array's task, from 0). Scripts set SALT_TASK, and SALT_JOB_ID, before `stage_lines`.
+Words of the shell that are ours are written between double quotes, all others between single ones.
 """
 
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from salt.clusters.environments import Environment
@@ -17,6 +18,10 @@ TASK = "{task}"
 
 STAGE = "${SLURM_TMPDIR:-${TMPDIR:-/tmp}}/salt-$SALT_JOB_ID"
 """Where `--stage` alone copies to: the node's own scratch, a folder for each job."""
+
+COPIES = "--data.move_files_temp=$SALT_STAGE"
+BESIDE_STAGE = "${SALT_STAGE%/*}"
+"""The folder that a container has to see, for the one below it to be made."""
 
 ON_DEVICES = ("fit", "test", "validate", "predict", "sweep")
 """Verbs that have a trainer, which is told of its devices."""
@@ -44,6 +49,8 @@ class Resources:
         Words of the scheduler.
     extra : tuple[str, ...]
         Further words for the scheduler, each a line of the script's head, without #SBATCH.
+    gpu_type : str | None
+        Which GPUs, as the cluster calls them: a100.
     gpu_request : str
         How GPUs are asked for: gpus-per-node, or gres where a site wants that.
     """
@@ -59,6 +66,7 @@ class Resources:
     qos: str | None = None
     constraint: str | None = None
     extra: tuple[str, ...] = ()
+    gpu_type: str | None = None
     gpu_request: str = "gpus-per-node"
 
     @property
@@ -97,8 +105,6 @@ class Job:
         How often a job that died is begun again.
     stage : str | None
         Folder on the node for copies of the data, variables of the shell expanded there; None: no copies.
-    wait : bool
-        Whether submitting waits for the end.
     """
 
     name: str = "salt"
@@ -113,7 +119,6 @@ class Job:
     signal_before: int = 0
     max_restarts: int = 0
     stage: str | None = None
-    wait: bool = False
 
 
 def command(job: Job) -> list[str]:
@@ -129,28 +134,28 @@ def command(job: Job) -> list[str]:
         words.append("--trainer.accelerator=cpu")
     words += [f"--trainer.devices={job.resources.ranks_per_node}", f"--trainer.num_nodes={job.resources.nodes}"]
     if job.stage:
-        words.append("--data.move_files_temp=$SALT_STAGE")
+        words.append(COPIES)
     return words
 
 
 def command_line(job: Job) -> str:
     """`command`, inside the container where there is one, as a line of bash; needs `stage_lines` before it."""
-    own = set(command(job)) - set(job.arguments)
-    return " ".join(_quoted(word, word in own) for word in job.environment.wrapped(command(job)))
+    environment = job.environment
+    if job.stage:
+        environment = replace(environment, binds=(*environment.binds, BESIDE_STAGE))
+    ours = {COPIES, f"--bind={BESIDE_STAGE}"} - set(job.arguments)
+    words = environment.wrapped(command(job))
+    return " ".join(f'"{word}"' if word in ours else _quoted(word) for word in words)
 
 
 def stage_lines(job: Job) -> list[str]:
-    """Lines of bash that make the folder of the copies; none where there is no --stage."""
-    return [f'export SALT_STAGE="{_in_double_quotes(job.stage)}"', 'mkdir -p "$SALT_STAGE"'] if job.stage else []
+    """Lines of bash that name the folder of the copies, which salt makes and removes; none without --stage."""
+    return [f'export SALT_STAGE="{_in_double_quotes(job.stage)}"'] if job.stage else []
 
 
-def _quoted(word: str, is_ours: bool) -> str:
-    """A word for bash, with the variables that are ours."""
-    if is_ours and "$SALT_STAGE" in word:
-        return f'"{word}"'
-    if TASK not in word:
-        return shlex.quote(word)
-    return '"$SALT_TASK"'.join(shlex.quote(part) if part else "" for part in word.split(TASK))
+def _quoted(word: str) -> str:
+    """A word for bash, with the number of the task."""
+    return '"$SALT_TASK"'.join(shlex.quote(part) if part or word == "" else "" for part in word.split(TASK))
 
 
 def _in_double_quotes(text: str) -> str:
