@@ -66,6 +66,8 @@ def requested(verb: str, arguments: Sequence[str], asked: Mapping[str, Any], sit
     if allotment.reason and verb in ON_DEVICES:
         info(allotment.reason)
     environment = chosen(options, bool(allotment.gpus))
+    if "bind" in asked and environment.kind != "apptainer":
+        raise ValueError(f"--bind is for a container, and this is {environment.kind}\n  mend: name one: --image FILE")
     if problems := missing(verb, [*said.run, *said.user], environment):
         raise FileNotFoundError("\n".join(problems) + "\n  mend: name files that are there (URLs are not looked for)")
     _check_array(verb, arguments, options)

@@ -35,7 +35,7 @@ VERB is fit where none is named. What is none of the options below is the verb's
   salt submit slurm --dry-run test logs/GNN_20261122-101500
 
 The job runs in this folder, and in the environment that salt submit runs in where no option names another one.
-Variables of the environment go with it, keys of services too; none of them is written into a script.
+Slurm gives it the variables of your environment, keys of services too; none of them is written into a script.
 """
 
 EPILOG = """
@@ -45,9 +45,14 @@ follow; where only the config says how many, the job follows. Names of options m
 """
 
 
-def _slurm(backend: ModuleType, job: Job, wait: bool) -> int:
+def _queue(backend: ModuleType, job: Job, wait: bool) -> int:
+    """Hand a job to a scheduler; the number alone goes to stdout, for programs."""
+    _make(job.log_dir)
+
     def tell(number: str) -> None:
-        _tell(job, number)
+        sys.stdout.write(f"{number}\n")
+        sys.stdout.flush()
+        info("submitted %s as job %s; logs: %s", job.name, number, job.log_dir)
 
     if wait:
         code: int = backend.submit_and_wait(job, tell)
@@ -56,33 +61,27 @@ def _slurm(backend: ModuleType, job: Job, wait: bool) -> int:
     return 0
 
 
-def _condor(backend: ModuleType, job: Job, wait: bool) -> int:
-    _tell(job, backend.submit(job))
-    return 0
-
-
-def _local(backend: ModuleType, job: Job, wait: bool) -> int:
+def _run(backend: ModuleType, job: Job, wait: bool) -> int:
+    """Run a job here."""
     code: int = backend.run(job)
     return code
 
 
 class Backend(NamedTuple):
-    """Where jobs go: its module, what has it run a job, whether it writes log files, options that it does not know."""
+    """Where jobs go: its module, what has it run a job, and options that mean nothing to it."""
 
     module: str
     run: Callable[[ModuleType, Job, bool], int]
-    logs: bool
-    ignores: tuple[str, ...]
+    ignores: tuple[str, ...] = ()
 
 
 BACKENDS = {
-    "slurm": Backend("salt.clusters.slurm", _slurm, True, ()),
-    "condor": Backend("salt.clusters.condor", _condor, True, ("partition", "account", "qos", "after", "wait")),
-    "local": Backend(
-        "salt.clusters.local", _local, False,
-        ("partition", "account", "qos", "constraint", "memory", "time", "cpus", "extra", "gpu_request", "after",
-         "signal_before", "max_restarts", "log_dir", "wait"),
-    ),
+    "slurm": Backend("salt.clusters.slurm", _queue),
+    "condor": Backend("salt.clusters.condor", _queue),
+    "local": Backend("salt.clusters.local", _run, (
+        "partition", "account", "qos", "constraint", "memory", "time", "cpus", "extra", "gpu_request", "after",
+        "signal_before", "max_restarts", "log_dir", "wait",
+    )),
 }  # fmt: skip
 
 
@@ -105,8 +104,6 @@ def main(arguments: Sequence[str]) -> int:
     module = import_module(backend.module)
     if "dry_run" in asked:
         return _show(module.render(job))
-    if backend.logs:
-        _make(job.log_dir)
     return backend.run(module, job, "wait" in asked)
 
 
@@ -117,21 +114,25 @@ def _job(asked: Mapping[str, object], words: Sequence[str]) -> Job:
     verb, own = _verb(words)
     without_keys = secrets.options_without_keys(own)
     if without_keys != own:
-        info("the key goes with the job as the variable %s of its environment, and into no file", secrets.KEY)
+        info("a key on the command line goes into the variable %s, and into no script", secrets.KEY)
     site = defaults(str(asked["site"]) if "site" in asked else None)
     return request.requested(verb, without_keys, asked, site)
 
 
 def _verb(words: Sequence[str]) -> tuple[str, list[str]]:
     """The verb that is to be run, and its arguments."""
-    from salt.cli.main import VERBS
-
     if not words or words[0].startswith("-"):
         return "fit", list(words)
-    names = [name for name in VERBS if name not in NOT_AS_JOBS]
-    if words[0] not in names:
-        raise ValueError(f"{unknown('verb', words[0], names, 'salt submit')}\n  mend: name one, or an option of fit")
+    if words[0] not in verbs():
+        raise ValueError(f"{unknown('verb', words[0], verbs(), 'salt submit')}\n  mend: name one, or an option of fit")
     return words[0], list(words[1:])
+
+
+def verbs() -> list[str]:
+    """Verbs that can be run as jobs."""
+    from salt.cli.main import VERBS  # which names this module
+
+    return [name for name in VERBS if name not in NOT_AS_JOBS]
 
 
 def _show(files: Mapping[str, str]) -> int:
@@ -139,13 +140,6 @@ def _show(files: Mapping[str, str]) -> int:
     for name, text in files.items():
         sys.stdout.write(text if len(files) == 1 else f"# {name}\n{text}\n")
     return 0
-
-
-def _tell(job: Job, number: str) -> None:
-    """Say what was submitted: to a program the number alone, on stdout."""
-    sys.stdout.write(f"{number}\n")
-    sys.stdout.flush()
-    info("submitted %s as job %s; its log: %s", job.name, number, job.log_dir / f"{job.name}_{number}.log")
 
 
 def _make(folder: Path) -> None:

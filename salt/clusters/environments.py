@@ -89,9 +89,7 @@ def chosen(options: Mapping[str, Any], gpus: bool) -> Environment:
     """
     kind = options.get("env", "venv")
     name, activate = FOUND[kind](options)
-    binds = tuple(map(_bind, options.get("bind", ())))
-    if binds and kind != "apptainer":
-        raise ValueError(f"--bind is for a container, and the environment is {kind}\n  mend: name one: --image FILE")
+    binds = tuple(map(_bind, options.get("bind", ()))) if kind == "apptainer" else ()  # a site's may wait for one
     return Environment(kind, name, binds, tuple(options.get("module", ())), _prelude(options), activate, gpus)
 
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import os
 import shlex
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 from salt.clusters.job import Job, command_line, stage_lines
+from salt.data.death import PR_SET_PDEATHSIG
 
 info = logging.getLogger(__name__).info
 
@@ -60,12 +63,18 @@ def _run(script: str, task: int) -> int:
     early: list[int] = []
     with _handled(early.append):  # until there is somebody to forward to
         # a group of its own: Ctrl-C in a terminal would come twice, from there and from here
-        process = subprocess.Popen(["bash", "-c", script], env=environment, process_group=0)
+        process = subprocess.Popen(["bash", "-c", script], env=environment, process_group=0, preexec_fn=_end_with_us)
         with _handled(process.send_signal):
             for number in early:
                 process.send_signal(number)
             code = process.wait()
     return 128 - code if code < 0 else code
+
+
+def _end_with_us() -> None:
+    """Have the training save and end where this process is killed."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 @contextmanager
@@ -75,7 +84,8 @@ def _handled(answer: Callable[[int], None]) -> Iterator[None]:
     def handle(number: int, frame: FrameType | None) -> None:
         answer(number)
 
-    before = {number: signal.signal(number, handle) for number in FORWARDED}
+    answered = [number for number in FORWARDED if signal.getsignal(number) is not signal.SIG_IGN]  # as after nohup
+    before = {number: signal.signal(number, handle) for number in answered}
     try:
         yield
     finally:

@@ -113,7 +113,6 @@ def test_an_image_that_is_not_there_is_an_error_that_names_those_beside_it(image
     [
         ({"env": "apptainer"}, "names no image"),
         ({"env": "conda"}, "names no environment"),
-        ({"bind": ["/tmp"]}, "--bind is for a container"),
         ({"env": "apptainer", "image": "docker://x", "bind": ["/no/such:/data"]}, "there is no /no/such here"),
         ({"prelude": Path("no.sh")}, "--prelude no.sh: there is no such file"),
     ],
@@ -145,3 +144,7 @@ def test_a_module_that_cannot_be_loaded_ends_the_job():
 def test_a_path_inside_the_container_is_looked_for_where_it_is_bound_from(inside, here):
     environment = Environment("apptainer", "i.sif", binds=("/eos/user:/data:ro", "/tmp"))
     assert environment.outside(Path(inside)) == Path(here)
+
+
+def test_folders_for_a_container_mean_nothing_to_another_environment():
+    assert chosen({"env": "none", "bind": ["/no/such"]}, gpus=False) == Environment("none")
