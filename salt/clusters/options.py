@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Callable, Sequence
+from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Any, NoReturn
 
 from salt.clusters import amounts
 from salt.clusters.environments import KINDS
-from salt.data.names import unknown
+from salt.data.names import by_nearness, unknown
 
 DEPENDENCY = re.compile(r"(?P<jobs>\d+(?:_\d+)?(?:,\d+(?:_\d+)?)*)(?::(?P<kind>\w+))?$")
 DEPENDENCIES = ("afterok", "afterany", "afternotok", "after", "aftercorr")
@@ -24,6 +25,24 @@ IMPLIED = {"venv": "venv", "conda": "conda", "image": "apptainer"}
 """Option that names an environment -> the kind that it is of."""
 
 
+ALIKE = 0.85
+"""An option of the verb that is so much like one of ours is a slip: gpu, partiton."""
+
+OF_SBATCH = {
+    "mem": "--memory SIZE",
+    "ntasks": "--tasks N (a node)",
+    "ntasks-per-node": "--tasks N",
+    "cpus-per-task": "--cpus N",
+    "gpus-per-node": "--gpus N",
+    "gres": "--gpus N --gpu-request gres",
+    "job-name": "--name NAME, which is the run's as well",
+    "output": "--log-dir DIR",
+    "dependency": "--after JOB",
+    "signal": "--signal-before MINUTES",
+}
+"""What sbatch calls things that have another name here."""
+
+
 class Parser(argparse.ArgumentParser):
     """A parser whose errors are those of the whole program."""
 
@@ -35,7 +54,7 @@ class Parser(argparse.ArgumentParser):
 
 def parser() -> Parser:
     """All options; none has a default, so that it is seen which were given."""
-    made = Parser(prog="salt submit", add_help=False, allow_abbrev=False, argument_default=None)
+    made = Parser(prog="salt submit", add_help=False, allow_abbrev=False, formatter_class=_formatter)
     for title, options in GROUPS.items():
         group = made.add_argument_group(title)
         for name, settings in options.items():
@@ -43,9 +62,13 @@ def parser() -> Parser:
     return made
 
 
+def _formatter(prog: str) -> argparse.HelpFormatter:
+    return argparse.HelpFormatter(prog, max_help_position=28, width=116)
+
+
 def parsed(arguments: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
     """The options that are given, by name with `_`, and everything else, in its order."""
-    before, dashes, behind = _at_dashes(arguments)
+    before, behind = _at_dashes(arguments)
     found, rest = parser().parse_known_args([_with_dashes(argument) for argument in before])
     given = {name: value for name, value in vars(found).items() if value is not None}
     named = [option for option in IMPLIED if option in given]
@@ -54,22 +77,38 @@ def parsed(arguments: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
         raise ValueError(f"{both} name two environments\n  mend: give one of them")
     if "env" not in given and named:
         given["env"] = IMPLIED[named[0]]
-    return given, [*rest, *dashes, *behind]
+    for argument in rest:
+        _check_stranger(argument.partition("=")[0])
+    return given, [*rest, *behind]
+
+
+def _check_stranger(name: str) -> None:
+    """An option that is to go to the verb may be one of ours, misspelled, or one of sbatch's."""
+    if not name.startswith("--") or "." in name:
+        return
+    word = name[2:].replace("_", "-")
+    nearest = by_nearness(word, OPTIONS)[0]
+    if word in OF_SBATCH:
+        mend = f"{OF_SBATCH[word]}, or --extra={name}=... for what only sbatch knows"
+        raise ValueError(f"{name} is an option of sbatch\n  mend: {mend}")
+    if SequenceMatcher(None, word, nearest).ratio() > ALIKE:
+        mend = f"--{nearest}, or put -- before what is for the verb in any case"
+        raise ValueError(f"{unknown('option', word, OPTIONS, 'salt submit')}\n  mend: {mend}")
 
 
 def _with_dashes(argument: str) -> str:
     """An argument with the name of our option as the parser has it: --dry_run is --dry-run."""
     name, equals, value = argument.partition("=")
     dashed = name.replace("_", "-")
-    is_ours = name.startswith("--") and any(dashed[2:] in options for options in GROUPS.values())
+    is_ours = name.startswith("--") and dashed[2:] in OPTIONS
     return f"{dashed}{equals}{value}" if is_ours else argument
 
 
-def _at_dashes(arguments: Sequence[str]) -> tuple[list[str], list[str], list[str]]:
-    """What is before `--`, that, and what is behind it, which is not ours in any case."""
+def _at_dashes(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """What is before `--`, and what is behind it, which is the verb's in any case."""
     arguments = list(arguments)
     where = arguments.index("--") if "--" in arguments else len(arguments)
-    return arguments[:where], arguments[where : where + 1], arguments[where + 1 :]
+    return arguments[:where], arguments[where + 1 :]
 
 
 def _whole(least: int, most: int | None = None) -> Callable[[str], int]:
@@ -150,10 +189,10 @@ def _each(metavar: str, summary: str, **settings: Any) -> dict[str, Any]:
 
 GROUPS: dict[str, dict[str, dict[str, Any]]] = {
     "what the job needs": {
-        "partition": {"type": _word, "help": "part of the cluster"},
-        "account": {"type": _word, "help": "who pays"},
-        "qos": {"type": _word, "help": "quality of service"},
-        "constraint": {"help": "features of the nodes"},
+        "partition": {"metavar": "NAME", "type": _word, "help": "part of the cluster"},
+        "account": {"metavar": "NAME", "type": _word, "help": "who pays"},
+        "qos": {"metavar": "NAME", "type": _word, "help": "quality of service"},
+        "constraint": {"metavar": "WORDS", "help": "features of the nodes"},
         "gpus": {"metavar": "[TYPE:]N", "type": _gpus, "help": "GPUs a node, one rank each; sets trainer.devices"},
         "tasks": {"metavar": "N", "type": _whole(1), "help": "ranks a node without GPUs; sets trainer.devices"},
         "nodes": {"metavar": "N", "type": _whole(1), "help": "number of nodes; sets trainer.num_nodes"},
@@ -205,3 +244,5 @@ GROUPS: dict[str, dict[str, dict[str, Any]]] = {
     },
 }
 """Title -> option -> what argparse is to know of it."""
+
+OPTIONS = tuple(option for options in GROUPS.values() for option in options)

@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from salt.clusters.options import GROUPS, IMPLIED, parsed
+from salt.clusters.options import IMPLIED, OPTIONS, parsed
 from salt.data.names import by_nearness, unknown
 
 PACKAGED = Path(__file__).resolve().parent / "sites"
@@ -20,7 +20,7 @@ PACKAGED = Path(__file__).resolve().parent / "sites"
 NOT_HERE = frozenset({"site", "dry-run", "wait", "array", "after"})
 """Options of one submission, which no site could know."""
 
-OPTIONS = tuple(option for options in GROUPS.values() for option in options if option not in NOT_HERE)
+OF_A_SITE = tuple(option for option in OPTIONS if option not in NOT_HERE)
 
 
 def own_file() -> Path:
@@ -66,9 +66,9 @@ def read(file: Path) -> dict[str, Any]:
     """The options in a file."""
     content = _mapping(file)
     for key in content:
-        if key.replace("_", "-") not in OPTIONS:
+        if key.replace("_", "-") not in OF_A_SITE:
             raise ValueError(
-                f"{unknown('option', key, OPTIONS, str(file))}\n  mend: salt submit --help says what each is"
+                f"{unknown('option', key, OF_A_SITE, str(file))}\n  mend: salt submit --help says what each is"
             )
     try:
         return parsed(list(_arguments(content)))[0]

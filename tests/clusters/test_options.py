@@ -19,11 +19,33 @@ def test_dashes_and_underscores_are_the_same(words):
 
 
 def test_a_name_that_is_cut_short_is_not_ours():
-    assert parsed(["--partit", "gpu"]) == ({}, ["--partit", "gpu"])
+    assert parsed(["--part", "gpu"]) == ({}, ["--part", "gpu"])
+
+
+@pytest.mark.parametrize("words", ["--partiton gpu", "--gpu 2", "--node=2", "--dryrun", "--log_dirr x"])
+def test_a_slip_does_not_go_to_the_verb(words):
+    with pytest.raises(ValueError, match=r"unknown option .* in salt submit; nearest: "):
+        parsed(words.split())
+    assert parsed(["--", *words.split()]) == ({}, words.split())
+
+
+@pytest.mark.parametrize(
+    ("words", "ours"), [("--mem=2G", "--memory"), ("--ntasks_per_node 2", "--tasks"), ("--gres=gpu:1", "--gpus")]
+)
+def test_an_option_of_sbatch_does_not_go_to_the_verb(words, ours):
+    with pytest.raises(ValueError, match=f"is an option of sbatch\n  mend: {ours} "):
+        parsed(words.split())
+
+
+def test_no_option_of_a_verb_is_taken_for_a_slip():
+    verbs = "name log_suffix force tag overwrite_config compile config resume ckpt_path seed_everything print_config"
+    sweep = "trials method objective direction prune replicas folds study"
+    words = [f"--{name}" for name in f"{verbs} {sweep}".split()]
+    assert parsed(words) == ({}, words)
 
 
 def test_what_is_behind_two_dashes_is_the_verbs():
-    assert parsed(["--gpus", "1", "--", "--gpus", "2"]) == ({"gpus": (1, None)}, ["--", "--gpus", "2"])
+    assert parsed(["--gpus", "1", "--", "--gpus", "2"]) == ({"gpus": (1, None)}, ["--gpus", "2"])
 
 
 @pytest.mark.parametrize(
