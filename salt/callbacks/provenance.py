@@ -72,6 +72,7 @@ class Provenance:
             "command": shlex.join(self.command),
             "cwd": str(Path.cwd()),
             "environment": environment(),
+            "salt_job_id": os.environ.get("SALT_JOB_ID"),
             "slurm_job_id": os.environ.get("SLURM_JOB_ID"),
             "git": self.repository.record() if self.repository else None,
             "salt_git": self.salt.record() if self.salt else None,

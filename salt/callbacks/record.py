@@ -147,7 +147,8 @@ class RunRecord(SaveConfigCallback):
             if record["packages"] != old.get("packages"):
                 entry["packages"] = record["packages"]
             resumed = [*(old.get("resumed") or []), entry]
-            metadata = {**old, "slurm_job_id": record["slurm_job_id"], "resumed": resumed}
+            jobs = {name: record[name] for name in ("salt_job_id", "slurm_job_id")}
+            metadata = {**old, **jobs, "resumed": resumed}
         else:
             metadata |= {"ckpt_path": self.checkpoint, "tag": self._tagged(provenance, run)}
         _write(joined(run, METADATA), metadata, undo)

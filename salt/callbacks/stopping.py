@@ -29,6 +29,10 @@ class Stopping(Callback):
         self._agreement = Agreement()
         self._saved_step = 0
 
+    def on_sanity_check_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Replace Lightning's handler, which has just come: of a SIGTERM it tells the other ranks, and may hang."""
+        DOOR.take_back()
+
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take signals from those who end at once: from here on there is something to save."""
         DOOR.look()

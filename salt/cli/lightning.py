@@ -18,7 +18,6 @@ import yaml
 from jsonargparse import ArgumentError, Namespace
 from jsonargparse.typing import register_type
 from lightning import Callback, Trainer
-from lightning.fabric.plugins import CheckpointIO
 from lightning.pytorch.accelerators import CUDAAccelerator
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger
@@ -31,7 +30,7 @@ from salt.callbacks.physics import PhysicsMetrics
 from salt.callbacks.record import RunRecord
 from salt.callbacks.state import RunState
 from salt.callbacks.stopping import Stopping
-from salt.cli import configs, devices, environment, loggers, secrets
+from salt.cli import configs, devices, environment, loggers, plugins, secrets
 from salt.cli.check import check
 from salt.cli.files import PACKAGED, packaged_config
 from salt.cli.keys import unknown_keys
@@ -45,7 +44,6 @@ from salt.cli.written import absolute_paths, whole_numbers_first
 from salt.data.datamodule import SaltDataModule
 from salt.data.death import ended_by_signals
 from salt.loggers.guard import build as build_logger
-from salt.training.checkpoint_io import WholeCheckpointIO
 from salt.training.checkpoints import best, readable
 from salt.training.memory import keep_freed_memory
 from salt.training.module import SaltModule
@@ -188,11 +186,7 @@ class SaltCLI(LightningCLI):
         """Build the trainer, which writes checkpoints in our way, and metrics.csv whatever other loggers it has."""
         config = self.config_init[self._verb].trainer
         kwargs["logger"] = loggers.with_csv(config.logger, config.default_root_dir)
-        plugins = config.plugins or []
-        plugins = list(plugins) if isinstance(plugins, list) else [plugins]
-        if not any(isinstance(plugin, CheckpointIO) for plugin in plugins):  # the user's own
-            plugins.append(WholeCheckpointIO())
-        return super().instantiate_trainer(**kwargs, plugins=plugins)
+        return super().instantiate_trainer(**kwargs, plugins=plugins.completed(config.plugins))
 
     @contextmanager
     def _said_in_short(self) -> Iterator[None]:

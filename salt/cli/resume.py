@@ -1,4 +1,4 @@
-"""Going on with a run: `--resume RUN`, a requeued job, and `--ckpt_path last|best`.
+"""Going on with a run: `--resume RUN`, a job that is begun again, and `--ckpt_path last|best`.
 
 Written out as `--config RUN/config.yaml --ckpt_path FILE` before the parser sees it.
 """
@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from glob import escape
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,8 +28,26 @@ log = logging.getLogger(__name__)
 
 OPTION = "--resume"
 
+NAME, SUFFIX = ("--name", "-n"), ("--log_suffix", "-ls")
+"""Options that say what a run's directory is called."""
+
 FOUND_BY_WORD = {"last": checkpoints.last, "best": checkpoints.best}
 """What --ckpt_path may say in the place of a file -> what finds it in a run."""
+
+
+class BatchJob(NamedTuple):
+    """The job of a batch system that this process belongs to, and may have belonged to before it was begun again.
+
+    Parameters
+    ----------
+    key : str
+        Under which key of metadata.yaml its runs have its name.
+    name : str
+        Its name, which stays when it is begun again.
+    """
+
+    key: str
+    name: str
 
 
 class Resumption(NamedTuple):
@@ -49,15 +69,17 @@ class Resumption(NamedTuple):
 
 
 def resumed(arguments: Sequence[str]) -> Resumption:
-    """The command line of a `fit`, written out where it goes on with a run: by --resume, or as a requeued job."""
+    """The command line of a `fit`, written out where it goes on with a run: by --resume, or as a job begun again."""
     rest, run = _without_resume(arguments)
     if run is None:
-        run = _requeued(rest)
+        run = _of_job(rest)
         if run is None:
             return Resumption(list(arguments), None, False)
-        log.info("job %s was requeued: going on in %s", os.environ["SLURM_JOB_ID"], run)
-        rest = [rest[0], *configs.split(rest[1:])[1]]
-    if any(argument.partition("=")[0] == "--ckpt_path" for argument in rest):
+        options = _without(lambda key: key.endswith("+"), configs.split(rest[1:])[1])  # the config has them already
+        if checkpoints.newest(run) is not None:
+            options = _without(lambda key: key == "--ckpt_path", options)  # the run's own came later
+        rest = [rest[0], *options]
+    elif any(argument.partition("=")[0] == "--ckpt_path" for argument in rest):
         raise ValueError(
             f"{OPTION} goes on from the newest checkpoint of {run}, and --ckpt_path names another\n"
             f"  mend: leave one of them out; --config {run}/config.yaml --ckpt_path FILE begins a run of its own"
@@ -123,32 +145,68 @@ def _without_resume(arguments: Sequence[str]) -> tuple[list[str], str | None]:
     return rest, run
 
 
-def _requeued(arguments: Sequence[str]) -> str | None:
-    """The run that this job began before it was requeued; None where there is none, or the user names a checkpoint."""
-    job, restarts = os.environ.get("SLURM_JOB_ID"), os.environ.get("SLURM_RESTART_COUNT", "0")
-    if not job or not restarts.isdigit() or int(restarts) == 0:
+def _of_job(arguments: Sequence[str]) -> str | None:
+    """The run that this job began before it was begun again; None where there is none."""
+    job = _job()
+    if job is None:
         return None
     files, options = configs.split(arguments[1:])
     wanted = configs.merged([*_sources(files), configs.options(options)])
-    if wanted.get("ckpt_path"):
-        return None
     logs = absolute((wanted.get("trainer") or {}).get("default_root_dir") or "logs")
-    name = str(wanted.get("name", "salt"))
+    name, suffix = (_text(options, names) or wanted.get(names[0][2:]) for names in (NAME, SUFFIX))
+    pattern = f"{escape(str(name or 'salt'))}_{'*' if suffix is None else escape(str(suffix))}"
     found = [
         (metadata.stat().st_mtime, str(metadata.parent))
-        for metadata in ([] if is_url(logs) else Path(logs).glob(f"{name}_*/metadata.yaml"))
-        if _job_of(metadata) == job and (metadata.parent / "config.yaml").is_file()
+        for metadata in ([] if is_url(logs) else Path(logs).glob(f"{pattern}/metadata.yaml"))
+        if _is_of(job, metadata) and (metadata.parent / "config.yaml").is_file()
     ]
-    return max(found)[1] if found else None
+    if not found:
+        return None
+    run = max(found)[1]
+    log.info("job %s was begun again: going on in %s", job.name, run)
+    return run
 
 
-def _job_of(metadata: Path) -> str:
-    """The Slurm job that a run's metadata tell of."""
+def _text(options: Sequence[str], names: Sequence[str]) -> str | None:
+    """What the last option of any of these names says, as it is written: 0012 is not 10."""
+    values = [
+        value if equals else following
+        for option, following in pairwise([*options, ""])
+        for key, equals, value in [option.partition("=")]
+        if key in names
+    ]
+    return values[-1] if values else None
+
+
+def _job() -> BatchJob | None:
+    """The job, where it can have been begun before; scripts of `salt submit` name it in SALT_JOB_ID."""
+    if name := os.environ.get("SALT_JOB_ID"):
+        return BatchJob("salt_job_id", name)
+    name, restarts = os.environ.get("SLURM_JOB_ID"), os.environ.get("SLURM_RESTART_COUNT", "0")
+    return BatchJob("slurm_job_id", name) if name and restarts.isdigit() and int(restarts) else None
+
+
+def _is_of(job: BatchJob, metadata: Path) -> bool:
+    """Whether a run's metadata tell of a job."""
     try:
-        content = yaml.safe_load(metadata.read_text())
+        text = metadata.read_text()
+        content = yaml.safe_load(text) if job.name in text else None  # there may be thousands of runs
     except (OSError, yaml.YAMLError):
-        return ""
-    return str(content.get("slurm_job_id", "")) if isinstance(content, dict) else ""
+        return False
+    return isinstance(content, dict) and str(content.get(job.key)) == job.name
+
+
+def _without(is_meant: Callable[[str], bool], options: Sequence[str]) -> list[str]:
+    """Options without some, and their values."""
+    rest: list[str] = []
+    remaining = iter(options)
+    for option in remaining:
+        key, equals, _ = option.partition("=")
+        if not is_meant(key):
+            rest.append(option)
+        elif not equals:
+            next(remaining, None)
+    return rest
 
 
 def _is_finished(found: checkpoints.Facts, run: str, arguments: Sequence[str]) -> bool:

@@ -91,8 +91,12 @@ class Door:
             self._installed = []
 
     def look(self) -> None:
-        """From now on somebody looks for what was received; whatever handlers came since are replaced."""
+        """From now on somebody looks for what was received."""
         self._looked_at = True
+        self.take_back()
+
+    def take_back(self) -> None:
+        """Replace whatever handlers came since."""
         self._install()
 
     def look_away(self) -> None:

@@ -12,6 +12,7 @@ from lightning import Callback
 from salt.cli import resume
 from salt.cli.run_lock import held
 from salt.data.loader import Metered
+from salt.training import checkpoints
 
 OPTIONS = (
     "--trainer.log_every_n_steps=1",
@@ -301,10 +302,53 @@ def test_other_jobs_begin_a_run_of_their_own(run_of_job, job, number, restarts):
     assert resume.resumed(arguments) == (arguments, None, False)
 
 
-def test_a_requeued_job_that_is_given_a_checkpoint_takes_that(run_of_job, job):
+@pytest.mark.parametrize("option", [["--ckpt_path", "a.ckpt"], ["--ckpt_path=a.ckpt"]])
+def test_a_requeued_job_that_began_from_a_checkpoint_goes_on_from_its_own(run_of_job, own_run, job, option):
     job("17", 1)
-    arguments = ["fit", "--config", "simple.yaml", "--ckpt_path", "a.ckpt"]
-    assert resume.resumed(arguments).run is None
+    (run_of_job / "simple_1" / "ckpts").symlink_to(own_run / "ckpts")
+    found = resume.resumed(["fit", "--config", "simple.yaml", *option, "-f"])
+    assert [each for each in found.arguments if each.startswith(("-f", "--ckpt", "a.ckpt"))] == [
+        "-f",
+        f"--ckpt_path={run_of_job}/simple_1/ckpts/{checkpoints.newest(own_run).path.rpartition('/')[2]}",
+    ]
+
+
+@pytest.mark.parametrize("option", [["--trainer.callbacks+=Timer"], ["--trainer.callbacks+", "Timer"]])
+def test_a_requeued_job_adds_to_lists_once(run_of_job, job, option):
+    job("17", 1)
+    found = resume.resumed(["fit", "--config", "simple.yaml", *option, "--data.batch_size=3"])
+    assert found.arguments == ["fit", f"--config={run_of_job}/simple_1/config.yaml", "--data.batch_size=3"]
+
+
+def test_a_requeued_job_that_has_saved_nothing_begins_from_the_checkpoint_it_is_given(run_of_job, job):
+    job("17", 1)
+    found = resume.resumed(["fit", "--config", "simple.yaml", "--ckpt_path", "a.ckpt"])
+    assert found.run == str(run_of_job / "simple_1")
+    assert found.arguments[-2:] == ["--ckpt_path", "a.ckpt"]
+
+
+def test_a_job_of_ours_goes_on_in_its_run_whatever_its_scheduler_counts(run_of_job, monkeypatch):
+    (run_of_job / "simple_2" / "metadata.yaml").write_text("salt_job_id: condor-ab-12.0\nslurm_job_id: null\n")
+    monkeypatch.setenv("SALT_JOB_ID", "condor-ab-12.0")
+    assert resume.resumed(["fit", "--config", "simple.yaml"]).run == str(run_of_job / "simple_2")
+    monkeypatch.setenv("SALT_JOB_ID", "condor-ab-12")
+    assert resume.resumed(["fit", "--config", "simple.yaml"]).run is None
+
+
+@pytest.mark.parametrize(
+    ("options", "found"),
+    [
+        (["-n", "GN2"], "GN2_1"),
+        (["--name=GN2"], "GN2_1"),
+        (["-ls=1"], "simple_1"),
+        (["-ls", "01"], None),
+        (["-n=GN2", "--log_suffix", "2"], None),
+    ],
+)
+def test_a_job_goes_on_in_the_run_that_the_command_line_names(run_of_job, job, options, found):
+    job("17", 1)
+    run = resume.resumed(["fit", "--config", "simple.yaml", *options]).run
+    assert run == (found and str(run_of_job / found))
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGUSR1, 75)])

@@ -197,6 +197,13 @@ class Cluster:
         wanted = re.compile(rb"SLURM_JOB_ID=" + (str(job).encode() if job is not None else rb"\d+"))
         return [process for process, variables in self.living() if any(map(wanted.fullmatch, variables))]
 
+    def until_gone(self, job, seconds=60):
+        """Wait until nothing of a job lives; a state like CANCELLED comes first."""
+        deadline = time.monotonic() + seconds
+        while self.processes(job):
+            assert time.monotonic() < deadline, f"{self.processes(job)} of job {job} live on; {self.said(job)}"
+            time.sleep(0.1)
+
     def living(self):
         """Id and environment of each process that was started with our configuration, daemons too, and lives."""
         for path in Path("/proc").glob("[0-9]*"):

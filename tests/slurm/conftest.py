@@ -1,10 +1,11 @@
-"""The cluster that the tests of this folder share."""
+"""The cluster that the tests of this folder share, and trainings on it."""
 
 import os
 
 import pytest
 
 from tests.slurm.cluster import Cluster, missing
+from tests.slurm.training import Training
 
 
 def pytest_collection_modifyitems(items):
@@ -22,3 +23,34 @@ def cluster():
     running = Cluster()
     yield running
     running.close()
+
+
+@pytest.fixture
+def training(cluster, tmp_path):
+    """Make a training that is submitted and disturbed; its job is cancelled after the test."""
+    made = []
+
+    def make(**options):
+        folder = tmp_path / f"training{len(made)}"
+        folder.mkdir()
+        made.append(Training(cluster, folder, **options))
+        return made[-1]
+
+    yield make
+    for each in made:
+        if each.job is not None and cluster.state(each.job) in {"PENDING", "RUNNING"}:
+            cluster.cancel(each.job)
+
+
+@pytest.fixture(scope="session")
+def undisturbed(cluster, tmp_path_factory):
+    """A training of so many tasks that nobody disturbs, of which there is one in all."""
+    known = {}
+
+    def find(tasks=1):
+        if tasks not in known:
+            known[tasks] = Training(cluster, tmp_path_factory.mktemp("undisturbed"), tasks)
+            cluster.wait(known[tasks].submit(), timeout=180)
+        return known[tasks]
+
+    return find

@@ -1,0 +1,1 @@
+salt/clusters/submit_slurm.sh
