@@ -30,6 +30,8 @@ MAX_RESTARTS = 3
 CPUS_WITH_GPU = 2
 """One core for the training's own thread, one for the thread that gathers the batches."""
 
+SWEEP = "sweep.yaml"
+
 SHARED = frozenset({"sweep"})
 """Verbs of which several tasks with the same arguments work on one thing."""
 
@@ -40,10 +42,14 @@ AS_GIVEN = ("cpus", "memory", "time", "partition", "account", "qos", "constraint
 
 
 class Said(NamedTuple):
-    """What is said of a training: by the config of a run that it is about, and by the user's files and options."""
+    """What is said of a training: by the config of a run that it is about, and by the user's files and options.
+
+    A sweep that goes on says it too: it has the options that it began with.
+    """
 
     run: list[Source]
     user: list[Source]
+    sweep: list[Source]
 
 
 def requested(verb: str, arguments: Sequence[str], asked: Mapping[str, Any], site: Mapping[str, Any]) -> Job:
@@ -62,7 +68,7 @@ def requested(verb: str, arguments: Sequence[str], asked: Mapping[str, Any], sit
     said = _said(verb, [argument.replace(TASK, "0") for argument in arguments])  # of an array, the first task
     sizes, its_sizes = _numbers(asked), _numbers(site)
     # what a run was trained on is no wish of the user's, who may say otherwise
-    allotment = allotted(sizes, its_sizes, said.user if sizes else [*said.run, *said.user])
+    allotment = allotted(sizes, its_sizes, [*([] if sizes else said.run), *said.sweep, *said.user])
     if allotment.reason and verb in ON_DEVICES:
         info(allotment.reason)
     environment = chosen(options, bool(allotment.gpus))
@@ -91,7 +97,7 @@ def requested(verb: str, arguments: Sequence[str], asked: Mapping[str, Any], sit
 def _said(verb: str, arguments: Sequence[str]) -> Said:
     """What configs and options say; nothing for verbs that train nothing."""
     if verb not in ON_DEVICES:
-        return Said([], [])
+        return Said([], [], [])
     positional = bool(arguments) and not arguments[0].startswith("-")
     run = [arguments[0]] if positional and verb in {*FILE_OF, "predict"} else []
     if verb in FILE_OF and not _is_sweep(run):
@@ -103,12 +109,22 @@ def _said(verb: str, arguments: Sequence[str]) -> Said:
         raise FileNotFoundError(f"no file {arguments[0]} for salt sweep\n  mend: name a YAML file with the parameters")
     of_runs = [run_config(each) for each in run if not _is_sweep([each])]
     sources = [configs.read(packaged_config(file)) for file in files if file not in of_runs]
-    return Said([configs.read(file) for file in of_runs], [*sources, Source(COMMAND_LINE, content)])
+    study = Path(str(content.get("study") or "")) if verb == "sweep" else Path()
+    return Said(
+        [configs.read(file) for file in of_runs],
+        [*sources, Source(COMMAND_LINE, content)],
+        [_beginning(study / SWEEP)] if "study" in content and (study / SWEEP).is_file() else [],
+    )
+
+
+def _beginning(file: Path) -> Source:
+    """The options that a sweep began with."""
+    return Source(str(file), configs.options([str(word) for word in configs.read(file).content["arguments"]]).content)
 
 
 def _is_sweep(run: Sequence[str]) -> bool:
     """Whether the folder that is named is that of a sweep, of which each member has a config."""
-    return any(not is_url(each) and (Path(each) / "sweep.yaml").is_file() for each in run)
+    return any(not is_url(each) and (Path(each) / SWEEP).is_file() for each in run)
 
 
 def _numbers(options: Mapping[str, Any]) -> dict[str, int]:

@@ -27,6 +27,12 @@ ON_DEVICES = ("fit", "test", "validate", "predict", "sweep")
 """Verbs that have a trainer, which is told of its devices."""
 
 
+WITH_CONFIG = ("sweep",)
+"""Verbs that take options of the trainer beside a config only: a sweep that goes on has those that it began with."""
+
+CONFIG = frozenset({"--config", "-c"})
+
+
 @dataclass(frozen=True)
 class Resources:
     """What a job needs of the cluster; None: what the cluster gives to those who say nothing.
@@ -127,9 +133,9 @@ def command(job: Job) -> list[str]:
     Scripts take `command_line`, which does that, and quotes.
     """
     words = ["salt", job.verb, *job.arguments]
-    if job.verb not in ON_DEVICES:
-        return words
     names = {word.partition("=")[0] for word in job.arguments}
+    if job.verb not in ON_DEVICES or (job.verb in WITH_CONFIG and not names & CONFIG):
+        return words
     if not job.resources.gpus and "--trainer.accelerator" not in names:
         words.append("--trainer.accelerator=cpu")
     words += [f"--trainer.devices={job.resources.ranks_per_node}", f"--trainer.num_nodes={job.resources.nodes}"]

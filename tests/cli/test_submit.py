@@ -110,6 +110,17 @@ def test_a_test_of_a_run_has_as_many_ranks_as_the_run_had_and_others_where_someb
     assert "#SBATCH --job-name=GNN_test\n" in text
 
 
+def test_a_sweep_that_goes_on_gets_what_its_trials_need(salt, tmp_path, monkeypatch):
+    monkeypatch.setattr(submit, "verbs", lambda: ["sweep"])
+    (tmp_path / "study").mkdir()
+    content = {"arguments": ["--config=gnn.yaml", "--trainer.devices=2", "--trainer.accelerator=gpu"]}
+    (tmp_path / "study" / "sweep.yaml").write_text(yaml.safe_dump(content))
+    words = ("--array=3", "sweep", "--study=study")
+    assert "#SBATCH --gpus-per-node=2\n" in salt("submit", "slurm", "--dry-run", *words).out
+    error = salt("submit", "slurm", "--gpus=1", *words).error
+    assert "--gpus 1 contradicts trainer.devices = 2, which study/sweep.yaml says" in error
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

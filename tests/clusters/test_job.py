@@ -46,6 +46,11 @@ def test_a_verb_without_a_trainer_is_not_told_of_devices():
     assert command(Job(verb="report", arguments=("RUN",))) == ["salt", "report", "RUN"]
 
 
+def test_a_sweep_that_goes_on_keeps_the_options_that_it_began_with():
+    assert command(Job(verb="sweep", arguments=("--study", "logs/x"))) == ["salt", "sweep", "--study", "logs/x"]
+    assert "--trainer.devices=1" in command(Job(verb="sweep", arguments=("space.yaml", "--config=gnn.yaml")))
+
+
 @pytest.mark.parametrize(
     "word", ["a b", "it's", 'a "b"', "$HOME", "$(id)", "`id`", "a\\b", "*", "ä;&|", "{a: [1, 2]}", ""]
 )
