@@ -60,10 +60,14 @@ def run(job: Job) -> int:
 def _run(script: str, task: int) -> int:
     """Run one task, with the signals that come to this process."""
     environment = {**os.environ, "SALT_TASK": str(task)}
-    # a group of its own: Ctrl-C in a terminal would come twice, from there and from here
-    process = subprocess.Popen(["bash", "-c", script], env=environment, process_group=0, preexec_fn=_end_with_us)
-    with _handled(process.send_signal):
-        code = process.wait()
+    early: list[int] = []
+    with _handled(early.append):  # it may be at work before Popen returns
+        # a group of its own: Ctrl-C in a terminal would come twice, from there and from here
+        process = subprocess.Popen(["bash", "-c", script], env=environment, process_group=0, preexec_fn=_end_with_us)
+        with _handled(process.send_signal):
+            for number in early:
+                process.send_signal(number)
+            code = process.wait()
     return 128 - code if code < 0 else code
 
 
