@@ -1,7 +1,7 @@
 """A Slurm of its own on this machine: munged, slurmctld and a slurmd, with nothing in /etc, as any user.
 
 One node, `localhost`, of 16 cores and two GPUs that are made up: nothing is behind them. Two partitions: `CPU`, the
-default, where a job may have half an hour, and `GPU`. Clients need SLURM_CONF only.
+default, where a job may have ten hours, and `GPU`. Clients need SLURM_CONF only.
 """
 
 import ctypes
@@ -61,8 +61,8 @@ SlurmctldDebug=info
 SlurmdDebug=info
 MailProg=/bin/true
 NodeName=localhost NodeHostname={host} NodeAddr=127.0.0.1 Port={node} CPUs=16 RealMemory=64000 Gres=gpu:2
-PartitionName=CPU Nodes=localhost Default=YES DefaultTime=10 MaxTime=30
-PartitionName=GPU Nodes=localhost DefaultTime=10 MaxTime=120
+PartitionName=CPU Nodes=localhost Default=YES DefaultTime=10 MaxTime=600
+PartitionName=GPU Nodes=localhost DefaultTime=10 MaxTime=2880
 """
 
 

@@ -10,11 +10,8 @@ from tests.slurm.training import check_same
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("tasks", [1, 2])
-def test_a_job_of_which_a_rank_is_killed_is_begun_again_and_comes_to_the_same_end(
-    training, undisturbed, cluster, tasks
-):
-    run = training(tasks=tasks)
+def test_a_job_of_which_a_rank_is_killed_is_begun_again_and_comes_to_the_same_end(training, undisturbed, cluster):
+    run = training(tasks=2)
     run.submit(pause="13:train")
     before = run.until_paused()
     began = time.monotonic()
@@ -25,7 +22,7 @@ def test_a_job_of_which_a_rank_is_killed_is_begun_again_and_comes_to_the_same_en
     shown = cluster.wait(run.job, timeout=240, restarts=1)
     assert shown["Restarts"] == "1"
     assert "goes back into the queue: a process of it was killed" in run.said
-    check_same(run, undisturbed(tasks))
+    check_same(run, undisturbed(2))
     assert run.left() == []
 
 

@@ -2,9 +2,12 @@
 
 import os
 import random
+import shlex
+import time
 
 import pytest
 
+from salt.clusters.script import step
 from tests.slurm.training import STEPS, check_same
 
 REQUEUES = int(os.environ.get("SALT_REQUEUES", "1"))
@@ -34,20 +37,23 @@ def test_a_job_that_is_warned_saves_goes_back_into_the_queue_and_comes_to_the_sa
     assert "goes back into the queue: it was told to save and stop" in run.said
 
 
-@pytest.mark.timeout(600)
-def test_a_job_whose_script_alone_is_warned_tells_its_step(training, undisturbed):
-    run = training()
-    run.submit(pause="7:train")
-    run.until_paused()
-    run.cluster.cancel(run.job, "--batch", "--signal=USR1")
-    check_went_on(run, undisturbed())
+SAVES = """
+import os, signal, time
+signal.signal(signal.SIGUSR1, lambda *_: os._exit(75))
+print('up', flush=True)
+time.sleep(60)
+"""
 
 
-@pytest.mark.timeout(600)
-def test_a_job_that_the_scheduler_puts_back_saves_in_time(training, undisturbed):
-    run = training()
-    run.submit(pause="16:train")
-    run.until_paused()
-    run.cluster.run("scontrol", "requeue", run.job)
-    check_went_on(run, undisturbed())
-    assert "step 16, all is saved" in run.said
+def test_a_job_whose_script_alone_is_warned_tells_its_step(cluster, tmp_path):
+    again = '[ -z "$SLURM_RESTART_COUNT" ] || exit 0'
+    command = shlex.join(["run_as_step", "0", "--", "python3", "-c", SAVES])
+    (tmp_path / "job.sh").write_text(f"#!/bin/bash\n{again}\n{step()}\n{command}\n")
+    job = cluster.submit("--open-mode=append", "job.sh", cwd=tmp_path)
+    deadline = time.monotonic() + 60
+    while "up" not in cluster.said(job):
+        assert time.monotonic() < deadline, cluster.said(job)
+        time.sleep(0.1)
+    cluster.cancel(job, "--batch", "--signal=USR1")
+    cluster.wait(job, restarts=1)
+    assert "goes back into the queue: it was told to save and stop" in cluster.said(job)
