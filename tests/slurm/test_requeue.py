@@ -23,6 +23,7 @@ def check_went_on(run, other):
     assert shown["Restarts"] == "1"
     check_same(run, other)
     assert run.left() == []
+    assert "auto-requeueing" not in run.said  # Lightning's own
     assert run.cluster.processes(run.job) == []
 
 
