@@ -65,6 +65,8 @@ def requested(verb: str, arguments: Sequence[str], asked: Mapping[str, Any], sit
         Options of `salt submit`: of the command line, and of the files of a site, which count less.
     """
     options = over(site, asked)
+    if "bind" not in asked and options.get("env") != "apptainer":
+        options.pop("bind", None)  # a site's, for whoever has a container
     said = _said(verb, [argument.replace(TASK, "0") for argument in arguments])  # of an array, the first task
     sizes, its_sizes = _numbers(asked), _numbers(site)
     # what a run was trained on is no wish of the user's, who may say otherwise

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from salt.clusters.job import Job
 from salt.clusters.options import parsed, parser
+from salt.clusters.rules import check
 from salt.clusters.site import defaults
 from salt.data.names import unknown
 
@@ -77,7 +78,7 @@ class Backend(NamedTuple):
 
 BACKENDS = {
     "slurm": Backend("salt.clusters.slurm", _queue),
-    "condor": Backend("salt.clusters.condor", _queue),
+    "condor": Backend("salt.clusters.condor", _queue, ("partition", "qos")),
     "local": Backend("salt.clusters.local", _run, (
         "partition", "account", "qos", "constraint", "memory", "time", "cpus", "extra", "gpu_request", "after",
         "signal_before", "max_restarts", "log_dir", "wait",
@@ -101,6 +102,7 @@ def main(arguments: Sequence[str]) -> int:
         if option in asked:
             warn("--%s means nothing to salt submit %s", option.replace("_", "-"), name)
     job = _job(asked, words)
+    check(job, asked.get("site"))
     module = import_module(backend.module)
     if "dry_run" in asked:
         return _show(module.render(job))
