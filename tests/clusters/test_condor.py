@@ -237,28 +237,43 @@ def test_submitting_warns_of_a_key_that_stays_behind(job, pool, monkeypatch, cap
     assert "abc" not in caplog.text
 
 
-ENDED = "005 (012.00{process}.000) 2026-11-22 10:00:0{process} Job terminated.\n\t({normal}) {how}\n...\n"
+USAGE = "".join(f"\t\tUsr 0 00:00:00, Sys 0 00:00:00  -  {each} Usage\n" for each in (
+    "Run Remote", "Run Local", "Total Remote", "Total Local"))  # fmt: skip
+BYTES = "".join(f"\t0  -  {each} By Job\n" for each in (
+    "Run Bytes Sent", "Run Bytes Received", "Total Bytes Sent", "Total Bytes Received"))  # fmt: skip
+WHEN = "(012.000.000) 2026-11-22 10:00:00"
+RAN = f"001 {WHEN} Job executing on host: <127.0.0.1:9618>\n...\n"
+RETURNED = f"005 {WHEN} Job terminated.\n\t(1) Normal termination (return value %d)\n{USAGE}{BYTES}...\n"
+KILLED = f"005 {WHEN} Job terminated.\n\t(0) Abnormal termination (signal 9)\n\t(0) No core file\n{USAGE}{BYTES}...\n"
+REMOVED = f"009 {WHEN} Job was aborted.\n\tvia condor_rm (by user x)\n...\n"
 
 
 @pytest.mark.parametrize(
-    ("record", "code"),
+    ("events", "code"),
     [
-        (ENDED.format(process=0, normal=1, how="Normal termination (return value 0)"), 0),
-        (ENDED.format(process=0, normal=1, how="Normal termination (return value 0)")
-         + ENDED.format(process=1, normal=1, how="Normal termination (return value 2)"), 2),
-        (ENDED.format(process=0, normal=0, how="Abnormal termination (signal 9)"), 137),
-        ("009 (012.000.000) 2026-11-22 10:00:00 Job was aborted.\n\tvia condor_rm\n...\n", 1),
-        ("001 (012.000.000) 2026-11-22 10:00:00 Job executing on host\n...\n", 1),
+        ([RAN, RETURNED % 0], 0),
+        ([RETURNED % 0, RETURNED % 2], 2),
+        ([RETURNED % 2, KILLED, RETURNED % 0], 137),
+        ([RETURNED % 0, REMOVED], 1),
+        ([RAN], 1),
     ],
-)  # fmt: skip
-def test_the_exit_code_is_read_from_the_log_of_a_job(record, code):
-    assert condor.exit_code(record) == code
+)
+def test_the_exit_code_is_read_from_the_log_of_a_job(events, code):
+    assert condor.exit_code("".join(events)) == code
+
+
+def test_htcondor_reads_the_log_in_the_same_way(htcondor, tmp_path):
+    (tmp_path / "job.log").write_text("".join([RAN, RETURNED % 3, KILLED, REMOVED]))
+    ran, returned, killed, removed = htcondor.JobEventLog(str(tmp_path / "job.log")).events(stop_after=0)
+    assert ran.type == htcondor.JobEventType.EXECUTE
+    assert (returned["TerminatedNormally"], returned["ReturnValue"]) == (True, 3)
+    assert (killed["TerminatedNormally"], killed["TerminatedBySignal"]) == (False, 9)
+    assert removed.type == htcondor.JobEventType.JOB_ABORTED
 
 
 def test_waiting_tells_the_number_first_and_answers_the_exit_code(job, pool):
     pool("condor_submit", 'echo "12.0 - 12.0"')
-    record = ENDED.format(process=0, normal=1, how="Normal termination (return value 3)")
-    pool("condor_wait", f"printf '{record}' > \"$1\"")
+    pool("condor_wait", f"cat > \"$1\" <<'END'\n{RETURNED % 3}END")
     told = []
     assert condor.submit_and_wait(job, told.append) == 3
     assert told == ["12"]

@@ -126,8 +126,11 @@ def test_the_command_refuses_before_anything_is_written(salt, tmp_path):
 
 
 def test_the_command_prints_both_files(salt, tmp_path):
-    answer = salt("submit", "condor", "--gpus", "2", "--time", "2:00:00", "--dry-run", "--config", "simple.yaml")
+    flavour = '--extra=+JobFlavour = "workday"'
+    options = ("--gpus", "2", "--time", "2:00:00", flavour, "--dry-run", "--config", "simple.yaml")
+    answer = salt("submit", "condor", *options)
     assert answer.code == 0, answer.err
+    assert '+JobFlavour = "workday"\n' in answer.out
     assert "request_GPUs = 2\n" in answer.out
     assert "+MaxRuntime = 7200\n" in answer.out
     assert "salt fit --config simple.yaml --trainer.devices=2" in answer.out
