@@ -133,7 +133,9 @@ def _problems(job: Job) -> Iterator[str]:
         )
     yield from _problems_of_time(job)
     texts = (job.name, str(job.log_dir), *needs.extra, *filter(None, (needs.account, needs.constraint)))
-    yield from (f"{text!r} has a line break, which ends a command of a submit file" for text in texts if "\n" in text)
+    for text in texts:
+        if "\n" in text:
+            yield f"{text!r} has a line break, which ends a command of HTCondor\n  mend: one line, each its own --extra"
 
 
 def _problems_of_time(job: Job) -> Iterator[str]:

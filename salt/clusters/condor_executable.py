@@ -12,6 +12,8 @@ TEMPLATE = """\
 #!/bin/bash
 # One process of a job of HTCondor: job.sh CLUSTER PROCESS. Written by `salt submit condor`.
 export SALT_JOB_ID="condor-{token}-$1.$2" SALT_TASK="$2" OMP_WAIT_POLICY=PASSIVE
+# HTCondor sets both to all cores of the job, for each of its ranks
+export OMP_NUM_THREADS={cpus} MKL_NUM_THREADS={cpus}
 cd {directory} || exit 1
 {environment}
 
@@ -66,6 +68,7 @@ def executable(job: Job, token: str) -> str:
     """
     return TEMPLATE.format(
         token=token,
+        cpus=job.resources.cpus,
         directory=shlex.quote(str(job.directory)),
         environment="\n".join([*job.environment.lines(), *stage_lines(job)]),
         command=command_line(job),

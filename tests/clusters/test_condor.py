@@ -173,6 +173,7 @@ def test_what_htcondor_cannot_do_is_refused_with_a_mend(job, change, words):
     with pytest.raises(ValueError) as error:
         condor.render(replace(job, **change))
     assert words in str(error.value)
+    assert "mend:" in str(error.value)
 
 
 def test_all_that_is_wrong_is_said_at_once(job):
@@ -434,6 +435,15 @@ def test_processes_of_an_array_know_their_number_and_the_id_that_all_their_start
     assert [line[3] for line in said] == ["--seed_everything=0", "--seed_everything=1", "--seed_everything=1"]
     assert re.fullmatch(r"condor-[0-9a-f]{8}-17\.1", said[1][0])
     assert said[0][0] != said[1][0] == said[2][0]
+
+
+def test_ranks_share_the_cores_of_a_job(job, program, start, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "8")  # as HTCondor does for a job of 8 cores
+    monkeypatch.setenv("MKL_NUM_THREADS", "8")
+    program('echo "threads: $OMP_NUM_THREADS $MKL_NUM_THREADS"')
+    began = start(replace(job, resources=Resources(tasks=4, cpus=2)))
+    assert began.ended() == 0
+    assert began.said == "threads: 2 2\n"
 
 
 def test_a_container_is_entered_inside_the_executable(job):
