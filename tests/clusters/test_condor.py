@@ -479,3 +479,31 @@ def test_the_executable_trains_on_the_sample(training, start, htcondor):
     assert re.fullmatch(r"salt-condor-\w+-17\.0", stage.name)
     assert stage.parent.is_dir()
     assert not stage.exists()
+
+
+def checkpoints(job):
+    return {path.name for path in job.directory.glob("logs/*/ckpts/*.ckpt")}
+
+
+def test_a_training_that_is_stopped_and_evicted_goes_on_in_its_own_run(training, start):
+    long = replace(training, arguments=(*training.arguments, "--trainer.max_epochs=3"))
+    script = condor.render(long)["job.sh"]
+    for tell, code in (
+        (lambda process: process.send_signal(signal.SIGUSR1), 85),
+        (lambda process: os.killpg(process.pid, signal.SIGTERM), 143),
+    ):
+        before = checkpoints(long)
+        began = start(long, script=script)
+        deadline = time.monotonic() + 120
+        while checkpoints(long) <= before:
+            assert began.process.poll() is None, began.said
+            assert time.monotonic() < deadline, began.said
+            time.sleep(0.02)
+        tell(began.process)
+        assert began.ended(120) == code, began.said
+        (run,) = runs(long)
+        assert yaml.safe_load((run / "state.yaml").read_text())["state"] != "finished"
+    again = start(long, script=script)
+    assert again.ended(240) == 0, again.said
+    assert runs(long) == [run]
+    assert yaml.safe_load((run / "state.yaml").read_text())["state"] == "finished"
