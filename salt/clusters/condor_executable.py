@@ -37,6 +37,7 @@ until [ -n "$code" ]; do
     [ -n "$interrupted" ] || code=$result
 done
 [ -z "$clock" ] || kill "$clock" 2> /dev/null
+case "$code" in 138 | 140) code={continued} ;; esac  # SIGUSR1, SIGUSR2: before there was anything to save
 if [ "$code" -eq {continued} ] && [ -z "$limit" ]; then exit {checkpointed}; fi
 [ -z "$began" ] || rm -f "$began"
 exit "$code"

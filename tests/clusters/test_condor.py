@@ -379,6 +379,12 @@ def test_a_run_that_saved_is_a_checkpoint_to_htcondor(job, program, start):
     assert start(job).ended() == 85
 
 
+@pytest.mark.parametrize("signal", ["USR1", "USR2"])
+def test_a_run_that_was_told_to_save_before_it_could_listen_begins_again(job, program, start, signal):
+    program(f"kill -s {signal} $$")
+    assert start(job).ended() == 85
+
+
 def test_a_signal_to_the_executable_reaches_salt_and_its_answer_counts(job, program, start):
     program(SAVES)
     began = start(job)
