@@ -8,7 +8,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "salt"
 
 ROOMS = {"cli", "callbacks", "loggers", "export", "report", "prepare", "simulate", "training", "models", "tasks",
-         "metrics", "nn", "clusters",
+         "metrics", "nn", "clusters", "sweeps",
          "data", "types", "layout", "kernels", "ragged"}  # fmt: skip
 GROUND = {"types", "layout", "kernels", "ragged"}
 MAY_IMPORT = {
@@ -29,6 +29,7 @@ MAY_IMPORT = {
     "simulate": set(),
     "report": set(),
     "clusters": {"data", *GROUND},
+    "sweeps": {"callbacks", "data", *GROUND},
     "cli": ROOMS,
     "main": {"cli"},
     "__main__": {"cli"},
@@ -36,7 +37,7 @@ MAY_IMPORT = {
 }
 """Room -> rooms that it may import, besides itself."""
 
-WITHOUT_TORCH = {"report", "simulate", "clusters"}
+WITHOUT_TORCH = {"report", "simulate", "clusters", "sweeps"}
 
 
 def modules(root):
