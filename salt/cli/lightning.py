@@ -23,6 +23,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
+from salt.callbacks import pruning
 from salt.callbacks.data_wait import DataWait
 from salt.callbacks.finite import FiniteCheck
 from salt.callbacks.label_check import LabelCheck
@@ -257,7 +258,7 @@ def _required_labels(model: SaltModule) -> dict[str, list[str]]:
 
 def _always() -> list[Callback]:
     """What every training has, whatever callbacks its config names."""
-    return [LabelCheck(), DataWait(), FiniteCheck(), RunState(), Stopping()]
+    return [LabelCheck(), DataWait(), FiniteCheck(), RunState(), Stopping(), *pruning.asked_for()]
 
 
 def _keys(options: Sequence[str]) -> frozenset[str]:

@@ -27,6 +27,7 @@ VERBS = {
     "fit": Verb("train a model: salt fit --config gnn.yaml", "salt.cli.lightning"),
     "test": Verb("evaluate a trained model on a file: salt test RUN", "salt.cli.lightning"),
     "validate": Verb("losses of a trained model on its validation jets: salt validate RUN", "salt.cli.lightning"),
+    "sweep": Verb("train many: a search, a grid, seeds or folds: salt sweep SPACE.yaml", "salt.sweeps.command"),
     "runs": Verb("list runs, show how two differ, clean up after dead ones: salt runs", "salt.cli.runs_command"),
     "report": Verb("draw ROC curves and tables of an evaluated run: salt report RUN", "salt.report.command"),
     "simulate": Verb(
