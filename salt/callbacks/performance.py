@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import sys
 from datetime import datetime
 from pathlib import Path
@@ -19,6 +20,14 @@ FILE = "performance_metric.json"
 DEFAULT = ("train/loss", "val/loss")
 """What is always written; that of the training is its newest batch's."""
 
+NOT_IN_NAMES = re.compile(r"[^\w-]")
+"""What ends a name for Katib's default filter of lines."""
+
+
+def katib_name(name: str) -> str:
+    """What an experiment of Katib calls a metric: val_loss for val/loss."""
+    return NOT_IN_NAMES.sub("_", name)
+
 
 class PerformanceWriter(Callback):
     """Write a line of JSON an epoch, {"epoch": 0, "val/loss": "0.12345", ..., "timestamp": ...}, and Katib's lines.
@@ -30,7 +39,9 @@ class PerformanceWriter(Callback):
     add_metrics : list[str] | None
         Metrics besides train/loss and val/loss: any that is logged, such as `val/jets_classification_accuracy`.
     std_out : bool
-        Write `name=value` lines to standard output besides, where Katib's collector reads them.
+        Write lines to standard output besides, where Katib's collector reads them: `val/loss=0.12345`, and the same
+        with its time and a name that Katib's default filter reads whole, `2026-11-22T10:15:00.123456+01:00
+        val_loss=0.12345`: of `val/loss` it takes but `loss`, which the training has, too.
     """
 
     def __init__(
@@ -50,7 +61,7 @@ class PerformanceWriter(Callback):
         names = dict.fromkeys([*DEFAULT, *self.add_metrics])
         metrics = {name: f"{float(known[name]):.5f}" for name in names if name in known}
         self._say_missing(trainer, [name for name in self.add_metrics if name not in known])
-        now = datetime.now()
+        now = datetime.now().astimezone()  # RFC 3339 wants the zone, and Katib wants RFC 3339
         line = {"epoch": trainer.current_epoch, **metrics, "timestamp": now.isoformat()}
         folder = Path(self.dir_path if self.dir_path is not None else trainer.default_root_dir)
         folder.mkdir(parents=True, exist_ok=True)
@@ -58,6 +69,7 @@ class PerformanceWriter(Callback):
             file.write(json.dumps(line) + "\n")
         if self.std_out:
             lines = [f"epoch {trainer.current_epoch}:", *(f"{name}={value}" for name, value in metrics.items())]
+            lines += [f"{now.isoformat()} {katib_name(name)}={value}" for name, value in metrics.items()]
             sys.stdout.write("\n".join([*lines, f"timestamp={now}", "", ""]))
             sys.stdout.flush()
 

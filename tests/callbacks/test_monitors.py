@@ -2,6 +2,8 @@
 
 import csv
 import json
+import re
+from datetime import datetime
 
 import lightning
 import pytest
@@ -166,6 +168,7 @@ def test_the_performance_file_has_the_metrics_of_each_epoch(fit, tmp_path):
     lines = [json.loads(line) for line in (tmp_path / "run" / "performance_metric.json").read_text().splitlines()]
     assert [list(line) for line in lines] == [["epoch", "train/loss", "val/loss", "val/tag_accuracy", "timestamp"]] * 2
     assert [line["epoch"] for line in lines] == [0, 1]
+    assert all(datetime.fromisoformat(line["timestamp"]).tzinfo for line in lines)  # else Katib knows no time
     assert lines[1]["val/loss"] == f"{float(trainer.callback_metrics['val/loss']):.5f}"
 
 
@@ -173,9 +176,36 @@ def test_katib_finds_the_metrics_on_standard_output(fit, tmp_path, capsys):
     fit(PerformanceWriter(str(tmp_path / "there"), ["val/tag_loss"], std_out=True), max_epochs=1)
     lines = capsys.readouterr().out.splitlines()
     start = lines.index("epoch 0:")
-    names = [line.partition("=")[0] for line in lines[start + 1 : start + 5]]
-    assert names == ["train/loss", "val/loss", "val/tag_loss", "timestamp"]
+    names = [line.partition("=")[0] for line in lines[start + 1 : start + 4]]
+    assert names == ["train/loss", "val/loss", "val/tag_loss"]
     assert (tmp_path / "there" / "performance_metric.json").is_file()
+
+
+KATIB = [r"([\w|-]+)\s*=\s*([+-]?\d*(\.\d+)?([Ee][+-]?\d+)?)", r"([\w|-]+)\s*=\s*((-?\d+)(\.\d+)?)"]
+"""DefaultFilter of Katib, today's and an older one (pkg/metricscollector/v1beta1/common/const.go)."""
+
+
+def collected(lines, wanted, katib):
+    """What Katib's collector makes of lines: name, value, and whether there is a time."""
+    for line in lines:
+        first, _, rest = line.partition(" ")
+        for found in re.finditer(katib, line):
+            if found[1] in wanted:
+                try:
+                    has_time = bool(rest) and datetime.fromisoformat(first).tzinfo is not None
+                except ValueError:
+                    has_time = False
+                yield found[1], found[2], has_time
+
+
+@pytest.mark.parametrize("katib", KATIB)
+def test_katib_with_its_default_filter_tells_validation_and_training_apart(fit, capsys, katib):
+    trainer = fit(PhysicsMetrics(), PerformanceWriter(add_metrics=["val/tag_accuracy"], std_out=True))
+    lines = capsys.readouterr().out.splitlines()
+    found = list(collected(lines, {"val_loss", "train_loss", "val_tag_accuracy"}, katib))
+    assert [name for name, _, _ in found] == ["train_loss", "val_loss", "val_tag_accuracy"] * 2
+    assert all(has_time for _, _, has_time in found)
+    assert found[-2][1] == f"{float(trainer.callback_metrics['val/loss']):.5f}"
 
 
 def test_a_metric_that_nobody_logs_is_said_once_and_left_out(fit, caplog, tmp_path):
