@@ -106,7 +106,7 @@ def _space(space_file: str | None, options: argparse.Namespace) -> dict[str, Any
     if space_file is not None or options.method is not None:
         raise ValueError(f"--{name} is a sweep of its own, and takes no space and no --method\n  mend: leave one out")
     if count < least:
-        raise ValueError(f"--{name} is {count}; it must be at least {least}")
+        raise ValueError(f"--{name} is {count}; it must be at least {least}\n  mend: --{name} {max(4, least)}")
     return {"method": name, "parameters": {key: list(range(first, first + count))}}
 
 

@@ -89,6 +89,7 @@ def main(arguments: Sequence[str]) -> int:
             "salt sweep needs a space, --replicas, --folds or --study\n"
             "  mend: salt sweep SPACE.yaml --config gnn.yaml; salt sweep --help shows how a space is written"
         )
+    read_plan(folder)  # or there is no sweep
     study = Study(folder)
     if options.trials is not None:
         study.extend(options.trials)

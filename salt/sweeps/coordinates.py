@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from salt.sweeps.folder import Member
@@ -70,7 +70,11 @@ def _of_parameter(parameter: Parameter, name: str, tried: Sequence[Any]) -> Axis
     texts = list(dict.fromkeys(shown(each) for each in parameter.named()))
     if not texts:
         values = [each for each in tried if each is not None] or [parameter.first()]
-        return _of_numbers(name, parameter.key, values, parameter.is_log)
+        axis = _of_numbers(name, parameter.key, values, parameter.is_log)
+        few = parameter.few()
+        return replace(
+            axis, ticks=[(axis.place(each) or 0.0, shown(each)) for each in few if each in values] or axis.ticks
+        )
     places = {text: (number + 0.5) / len(texts) for number, text in enumerate(texts)}
     return Axis(name, parameter.key, [(place, text) for text, place in places.items()], places=places)
 

@@ -134,7 +134,10 @@ def checked(content: Mapping[str, Any], where: str) -> None:
     for key, least in (("trials", 1), ("seed", 0)):
         value = content[key]
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise ValueError(f"{key} is {value!r} in {where}; it must be a whole number from {least} on")
+            raise ValueError(
+                f"{key} is {value!r} in {where}; it must be a whole number from {least} on\n"
+                f"  mend: write such a number, or leave {key} out"
+            )
     if not isinstance(content["objective"], str):
         raise ValueError(f"objective is {content['objective']!r} in {where}; it must be the name of a logged metric")
 

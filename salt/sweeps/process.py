@@ -28,9 +28,10 @@ PAUSE = 0.5
 CONFIGS = "configs"
 """Folder of a sweep with copies of the files of --config: all trials have the same, whatever becomes of these."""
 
-OF_JOB = ("SLURM_RESTART_COUNT", "SLURM_NTASKS", "SLURM_NTASKS_PER_NODE", "SLURM_NPROCS")
-"""Variables that a trial does not see: it would go on with another trial's run after a requeue, and count the tasks of
-the worker's step as ranks of its own."""
+OF_JOB = frozenset({"SLURM_RESTART_COUNT", "SLURM_NTASKS", "SLURM_NTASKS_PER_NODE", "SLURM_NPROCS",
+                    "SLURM_PROCID", "SLURM_LOCALID", "SLURM_NODEID"})  # fmt: skip
+"""Variables that a trial does not see: it would go on with another trial's run after a requeue, and take the tasks of
+the worker's step for ranks of its own, and itself for one that leaves all writing to the first."""
 
 
 class Process:

@@ -44,6 +44,10 @@ class Parameter(ABC):
         """Values that an axis names one by one; none where it shows numbers."""
 
     @abstractmethod
+    def few(self) -> list[Any]:
+        """Numbers that each deserve a tick; none where there are many."""
+
+    @abstractmethod
     def distribution(self) -> BaseDistribution:
         """As Optuna has it."""
 
@@ -70,6 +74,10 @@ class Choice(Parameter):
         """All, but where they are numbers."""
         are_numbers = all(isinstance(each, int | float) and not isinstance(each, bool) for each in self.choices)
         return [] if are_numbers else list(self.choices)
+
+    def few(self) -> list[Any]:
+        """All, up to ten."""
+        return list(self.choices) if len(self.choices) <= 10 else []
 
     def distribution(self) -> BaseDistribution:
         """Each is as likely."""
@@ -102,6 +110,14 @@ class Range(Parameter):
     def named(self) -> list[Any]:
         """None."""
         return []
+
+    def few(self) -> list[Any]:
+        """Whole numbers, up to ten."""
+        return (
+            self.values()
+            if self.is_whole and not self.is_log and (self.high - self.low) / (self.step or 1) < 10
+            else []
+        )
 
     @property
     def is_whole(self) -> bool:

@@ -112,6 +112,8 @@ class Study:
     def report(self, number: int, step: int, value: float) -> bool:
         """Take the value of a validation; whether the trial should be pruned."""
         with self._locked():
+            if not self._is_mine(number):
+                return True
             self._storage.set_trial_intermediate_value(self._id(number), step, value)
             return bool(self._study.pruner.prune(self._study, self._storage.get_trial(self._id(number))))
 
@@ -124,6 +126,9 @@ class Study:
             "failed": optuna.trial.TrialState.FAIL,
         }
         with self._locked():
+            if not self._is_mine(number):
+                log.warning("trial %d was taken by another process, which thought this one dead", number)
+                return
             known = self._storage.get_trial(self._id(number)).user_attrs
             changes = {SECONDS: known.get(SECONDS, 0.0) + seconds, REASON: reason, OWNER: {}}
             for key, content in changes.items():
@@ -149,6 +154,10 @@ class Study:
 
     def _id(self, number: int) -> int:
         return int(self._storage.get_trial_id_from_study_id_trial_number(self._study._study_id, number))
+
+    def _is_mine(self, number: int) -> bool:
+        trial = self._storage.get_trial(self._id(number))
+        return not trial.state.is_finished() and trial.user_attrs.get(OWNER) == Owner.this().record()
 
     def _is_free(self, trial: FrozenTrial) -> bool:
         had_by = Owner.of(trial.user_attrs.get(OWNER) or {})

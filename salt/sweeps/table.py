@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -47,17 +48,19 @@ def ranked(members: Sequence[Member], direction: str) -> list[Member]:
 
 
 def short_names(keys: Sequence[str]) -> list[str]:
-    """Ends of dotted keys, as long as they have to be to tell them apart."""
+    """The last two words of dotted keys, or as many as it takes to tell them apart; init_args says nothing."""
+    words = [[word for word in key.split(".") if word != "init_args"] for key in keys]
     names = []
-    for key in keys:
-        parts = key.split(".")
-        ends = [".".join(parts[-length:]) for length in range(1, len(parts) + 1)]
-        names.append(next((end for end in ends if sum(_ends(other, end) for other in keys) == 1), key))
+    for parts in words:
+        enough = (n for n in range(2, len(parts)) if sum(other[-n:] == parts[-n:] for other in words) == 1)
+        names.append(".".join(parts[-next(enough, len(parts)) :]))
     return names
 
 
 def shown(value: Any) -> str:
     """A value in few characters."""
+    if isinstance(value, list | dict):
+        return json.dumps(value)
     return "" if value is None else f"{value:.5g}" if isinstance(value, float) else str(value)
 
 
@@ -74,7 +77,3 @@ def _row(member: Member, keys: Sequence[str]) -> list[str]:
     values = [shown(member.parameters.get(key)) for key in keys]
     cells = [str(member.number), member.state, shown(member.value), *values, time(member.duration), member.reason]
     return [cell if len(cell) <= WIDEST else f"{cell[: WIDEST - 3]}..." for cell in cells]
-
-
-def _ends(key: str, end: str) -> bool:
-    return key == end or key.endswith(f".{end}")

@@ -74,6 +74,7 @@ class Worker:
         failures: list[str] = []
         with self._listening():
             while not self._received and (trial := self._study.take()) is not None:
+                self._study.write(self._page)
                 began = time.monotonic()
                 outcome = self._trained(trial)
                 seconds = time.monotonic() - began
