@@ -28,11 +28,16 @@ COUNTED = {"replicas": Counted("seed_everything", plan.FIRST_SEED, 1), "folds": 
 """Options that are sweeps of their own."""
 
 
+COPIES = "--data.move_files_temp"
+"""Names a folder of this machine."""
+
+
 class Asked(NamedTuple):
-    """A plan, and the folder of its sweep where the user names none."""
+    """A plan, the folder of its sweep where the user names none, and options for the trials of this process alone."""
 
     plan: Plan
     folder: Path
+    own: list[str]
 
 
 def asked(space_file: str | None, options: argparse.Namespace, of_fit: Sequence[str]) -> Asked:
@@ -62,6 +67,7 @@ def asked(space_file: str | None, options: argparse.Namespace, of_fit: Sequence[
     }
     plan.checked(content, where)
     arguments, suffix = _without(of_fit, {"-ls", "--log_suffix"})
+    arguments, copies = _without(arguments, {COPIES})
     _refuse(arguments)
     more = [f"--data.fold.k={options.folds}"] if options.folds else []
     draft = Plan(name="", arguments=(*arguments, *more), directory=str(Path.cwd()), **content)
@@ -76,7 +82,11 @@ def asked(space_file: str | None, options: argparse.Namespace, of_fit: Sequence[
         "arguments": tuple(_without(draft.arguments, {"--trainer.default_root_dir"})[0]),
     }
     suffix = suffix or owner.shared_name() or datetime.now().strftime("%Y%m%d-%H%M%S")
-    return Asked(Plan(**{**vars(draft), **changes}), Path(found["logs"], f"{found['name']}_sweep_{suffix}").absolute())
+    return Asked(
+        Plan(**{**vars(draft), **changes}),
+        Path(found["logs"], f"{found['name']}_sweep_{suffix}").absolute(),
+        [] if copies is None else [f"{COPIES}={copies}"],
+    )
 
 
 def probed(draft: Plan, where: str) -> dict[str, Any]:

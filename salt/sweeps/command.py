@@ -80,9 +80,10 @@ def main(arguments: Sequence[str]) -> int:
 
     library()
     folder = options.study.absolute() if options.study is not None else None
+    own: list[str] = []
     if space_file or of_fit or options.replicas is not None or options.folds is not None:
         found = asked(space_file, options, of_fit)
-        folder = folder or found.folder
+        folder, own = folder or found.folder, found.own
         made_or_joined(folder, found.plan)
     elif folder is None:
         raise ValueError(
@@ -95,14 +96,14 @@ def main(arguments: Sequence[str]) -> int:
         study.extend(options.trials)
     log.info("sweep %s: %d trials, %s; %s %s", folder, study.plan.trials, study.plan.method, study.plan.direction,
              study.plan.objective)  # fmt: skip
-    return work(study, folder)
+    return work(study, folder, own)
 
 
-def work(study: Any, folder: Path) -> int:
+def work(study: Any, folder: Path, own: Sequence[str]) -> int:
     """Train, then write the table."""
     from salt.sweeps.worker import Worker
 
-    code = Worker(study, lambda of, found: write_page(folder, of, found)).run()
+    code = Worker(study, lambda of, found: write_page(folder, of, found), own).run()
     found = study.write(lambda of, each: write_page(folder, of, each))
     sys.stdout.write(table.text(study.plan, found))
     sys.stdout.write(f"\n{folder / PAGE}\n")

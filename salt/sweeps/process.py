@@ -104,14 +104,14 @@ class Process:
         self._is_heard = question is not None
 
 
-def started(plan: Plan, trial: Trial, folder: Path) -> Process:
-    """The process of a trial: a new run, or one that goes on in its directory."""
+def started(plan: Plan, trial: Trial, folder: Path, own: Sequence[str]) -> Process:
+    """The process of a trial: a new run, or one that goes on in its directory; `own` are options of this worker."""
     if (trial.run / "config.yaml").is_file():
-        arguments = ["fit", "--resume", str(trial.run)]
+        arguments = ["fit", "--resume", str(trial.run), *own]
     else:
         options = [option(key, value) for key, value in trial.parameters.items()]
         place = [f"--trainer.default_root_dir={folder / TRIALS}", f"--log_suffix={trial.number:04d}"]
-        arguments = ["fit", *with_copies(plan.arguments, folder), *options, *place]
+        arguments = ["fit", *with_copies(plan.arguments, folder), *options, *place, *own]
     job = owner.job_name()
     its_job = f"{job}-trial-{trial.number:04d}" if job else ""
     return Process(arguments, plan.directory, log_file(trial), plan.objective, its_job)

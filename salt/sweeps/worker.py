@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -31,7 +31,7 @@ MOST_FAILURES = 3
 PATIENCE = 120.0
 """Seconds to wait for the training of a dead worker, which is saving."""
 
-LONGEST = 300
+LONGEST = 200
 """Characters of a reason."""
 
 
@@ -53,10 +53,13 @@ class Worker:
         The study.
     page : Callable[[Any, list[Member]], None]
         Writes the page of a plan and its trials.
+    own : Sequence[str]
+        Options of `salt fit` that this worker alone gives to its trials.
     """
 
-    def __init__(self, study: Study, page: Callable[[Any, list[Member]], None]) -> None:
+    def __init__(self, study: Study, page: Callable[[Any, list[Member]], None], own: Sequence[str] = ()) -> None:
         self._study = study
+        self._own = own
         self._page = page
         self._received = 0
         self._process: process.Process | None = None
@@ -98,7 +101,7 @@ class Worker:
             return self._done(trial, str(state["state"]))
         what = ", ".join(f"{key} {_shown(value)}" for key, value in trial.parameters.items())
         log.info("trial %d %s: %s", trial.number, "begins" if trial.is_new else "goes on", what)
-        self._process = process.started(self._study.plan, trial, self._study.folder)
+        self._process = process.started(self._study.plan, trial, self._study.folder, self._own)
         if self._received:
             self._process.send(self._received)
         pulse = _Pulse(lambda: owner.beat(self._study.folder, trial.number))

@@ -96,7 +96,7 @@ def test_three_failures_in_a_row_stop_a_worker_with_the_reason(space, salt):
     space(method="grid", parameters={"data.num_train": [-1, -7, -8, -9, -10]})
     answer = salt("sweep", "space.yaml", *TINY, "--study=study")
     assert answer.code == 2
-    assert "3 trials in a row have failed, the last one: data.num_train" in answer.error
+    assert "3 trials in a row have failed, the last one: no jets to read: data.num_train is -9" in answer.error
     assert [member.state for member in members("study")] == ["complete", "failed", "failed", "failed"]
 
 
