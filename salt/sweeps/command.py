@@ -111,7 +111,7 @@ def work(study: Any, folder: Path, own: Sequence[str]) -> int:
     if code:
         log.info("stopped; go on with: salt sweep --study %s", folder)
     elif running:
-        log.info("%d trials are still being trained by other processes", running)
+        log.info("still being trained by other processes: %d", running)
     return code
 
 
