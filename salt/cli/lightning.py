@@ -33,6 +33,7 @@ from salt.callbacks.state import RunState
 from salt.callbacks.stopping import Stopping
 from salt.cli import configs, devices, environment, loggers, plugins, secrets
 from salt.cli.check import check
+from salt.cli.ensemble import is_sweep_asked, test_sweep
 from salt.cli.files import PACKAGED, packaged_config
 from salt.cli.keys import unknown_keys
 from salt.cli.messages import in_short
@@ -276,7 +277,10 @@ def main(arguments: Sequence[str], cli: type[SaltCLI] = SaltCLI) -> int:
         with DOOR.opened(), secrets.handed_on():
             return _fit(arguments, cli)
     with ended_by_signals(), secrets.handed_on():
-        cli(verb, with_run(arguments))
+        if verb == "test" and is_sweep_asked(arguments):
+            test_sweep(arguments)
+        else:
+            cli(verb, with_run(arguments))
     return 0
 
 

@@ -5,6 +5,8 @@ Shapes: N jets of the file, n of a batch, L slots for constituents, t constituen
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
@@ -15,11 +17,24 @@ import h5py
 import numpy as np
 
 from salt.data.reader import Reader
+from salt.data.sources import Sample
 from salt.data.tables import Table
 from salt.ragged import Segments
 
 CHUNK_BYTES = 2**20
 CACHE_BYTES = 32 * 2**20
+
+TESTED = "tested"
+"""Attribute of a file: the fingerprint of what was tested."""
+
+PREDICTED = "predicted"
+"""Attribute of a dataset: its columns that are predictions; all others are copies."""
+
+
+def fingerprint(sample: Sample, num_jets: int) -> str:
+    """Tells the first jets of these files, as they are now, from any others: by path, size and time, not by content."""
+    facts = [num_jets, *(file[:3] for file in sample.files)]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
 class Column(NamedTuple):
@@ -40,9 +55,11 @@ class EvaluationFile:
         The file to write; one that is there is replaced.
     reader : Reader
         Reads what was tested.
+    num_tested : int | None
+        How many jets of the files were read, whether they are in a fold or not; None: all.
     """
 
-    def __init__(self, path: Path, reader: Reader) -> None:
+    def __init__(self, path: Path, reader: Reader, num_tested: int | None = None) -> None:
         self.path = path
         self.reader = reader
         self.num_jets = 0
@@ -50,6 +67,8 @@ class EvaluationFile:
         self._unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         self._file = h5py.File(self._unfinished, "w", rdcc_nbytes=CACHE_BYTES)
         self._file.attrs["writer_version"] = f"salt {version('salt-hep')}"
+        num_tested = reader.num_jets if num_tested is None else num_tested
+        self._file.attrs[TESTED] = fingerprint(reader.sample, num_tested)
 
     def write(
         self,
@@ -97,7 +116,7 @@ class EvaluationFile:
             rows["mask"] = True
             if kept is not None:
                 rows["mask"][:, : kept.shape[1]] = ~kept
-        self._append(reader.table, rows, first, last)
+        self._append(reader.table, rows, list(columns), first, last)
 
     def _places(
         self, stream: str, order: np.ndarray, kept: np.ndarray | None, segments: Segments | None
@@ -110,7 +129,7 @@ class EvaluationFile:
             raise ValueError(f"the constituents of {stream!r} are not those that were tested")
         return order[jets], slots
 
-    def _append(self, table: Table, rows: np.ndarray, first: int, last: int) -> None:
+    def _append(self, table: Table, rows: np.ndarray, predicted: list[str], first: int, last: int) -> None:
         """Write rows (n,) or (n, L), of jets between these two, at the end of the dataset."""
         name = table.name
         if name not in self._file:
@@ -127,6 +146,7 @@ class EvaluationFile:
                 shuffle=True,
             )
             dataset.attrs.update(table.attrs)
+            dataset.attrs[PREDICTED] = predicted
             self._done[name] = -1
         dataset = self._file[name]
         done = len(dataset)
