@@ -1,4 +1,4 @@
-"""``salt report RUN``: from a run directory to a page that tells what the training achieved."""
+"""``salt report RUN``: from a run, or a sweep, to a page that tells what the training achieved."""
 
 import argparse
 import json
@@ -28,10 +28,11 @@ def parser() -> argparse.ArgumentParser:
         prog="salt report",
         description="Compare a tested tagger with a likelihood of impact parameters: numbers, figures and one page.",
     )
-    options.add_argument("run", metavar="RUN", type=Path, help="run directory, tested with `salt test RUN`")
+    options.add_argument("run", metavar="RUN", type=Path, help="run or sweep, tested with `salt test RUN`")
     options.add_argument(
-        "--eval", metavar="FILE", type=Path, help="evaluation file (default: newest RUN/ckpts/*__test_*.h5)"
-    )
+        "--eval", metavar="FILE", type=Path,
+        help="evaluation file (default: newest RUN/ckpts/*__test_*.h5, or SWEEP/ensemble__test_*.h5)",
+    )  # fmt: skip
     options.add_argument("--out", metavar="DIR", type=Path, help="where to write (default: RUN/report)")
     options.add_argument(
         "--train-file", metavar="FILE", type=Path,
@@ -71,23 +72,34 @@ def write_report(options: argparse.Namespace) -> tuple[Path, str]:
     """Measure, draw and write; the page and the table for the terminal."""
     import numpy as np
 
-    from salt.report import comparison, evaluation, page, plots
+    from salt.report import comparison, evaluation, member_plots, page, plots
     from salt.report.run import read_run
+    from salt.report.spread import figures as spread_figures
+    from salt.report.spread import measure
+    from salt.report.spread_table import spread_text
+    from salt.report.sweep import is_sweep, read_sweep
 
-    run = read_run(options.run)
-    evaluated = evaluation.read_evaluation(run, options.eval or run.evaluation_file(), options.jets)
+    sweep = read_sweep(options.run, options.eval) if is_sweep(options.run) else None
+    run = sweep.run if sweep else read_run(options.run)
+    evaluated = evaluation.read_evaluation(
+        run, sweep.file if sweep else options.eval or run.evaluation_file(), options.jets
+    )
     likelihoods, tally = _read_tracks(run, evaluated, options)
-    compared = comparison.compare(evaluated, likelihoods, tally, options.fc, np.random.default_rng(SEED))
-    pictures = plots.draw(run, compared)
+    generator = np.random.default_rng(SEED)
+    compared = comparison.compare(evaluated, likelihoods, tally, options.fc, generator, sweep.name if sweep else None)
+    spread = measure(sweep, compared, options.jets, generator) if sweep else None
+    pictures = [*(member_plots.draw(compared, spread) if spread else []), *plots.draw(run, compared)]
     files = {f"{picture.name}.png": picture.png for picture in pictures}
     num_training_jets = evaluation.count_training_jets(run)
     numbers = comparison.figures(compared) | {"num_training_jets": num_training_jets}
+    numbers |= {"ensemble": spread_figures(spread)} if spread else {}
     numbers["files"] = sorted([*files, "figures.json", "index.html"])
     files["figures.json"] = (json.dumps(numbers, indent=1, allow_nan=False) + "\n").encode()
-    files["index.html"] = page.render(run, compared, pictures, num_training_jets).encode()
+    files["index.html"] = page.render(run, compared, pictures, num_training_jets, spread).encode()
     out = options.out or options.run / "report"
     publish(files, out)
-    return out / "index.html", page.text_table(compared)
+    told = [page.text_table(compared), *([spread_text(compared, spread)] if spread else [])]
+    return out / "index.html", "\n\n".join(told)
 
 
 def _read_tracks(run: "Run", evaluated: Any, options: argparse.Namespace) -> tuple[Any, Any]:
@@ -100,7 +112,7 @@ def _read_tracks(run: "Run", evaluated: Any, options: argparse.Namespace) -> tup
     from salt.report.truth import TrackTally
 
     reader = TrackReader(run, evaluated, None)
-    needed = set() if options.no_likelihood else {*likelihood.COLUMNS}
+    needed = set() if options.no_likelihood or _is_trained_on(run, evaluated, options) else {*likelihood.COLUMNS}
     if needed - reader.columns():
         reader = TrackReader(run, evaluated, options.test_file or run.file_of("data.test_file", "--test-file"))
         if missing := sorted(needed - reader.columns()):
@@ -122,6 +134,27 @@ def _read_tracks(run: "Run", evaluated: Any, options: argparse.Namespace) -> tup
         if baseline:
             scores.append(baseline.scores(tracks))
     return (np.concatenate(scores) if scores else None), tally
+
+
+def _is_trained_on(run: "Run", evaluated: Any, options: argparse.Namespace) -> bool:
+    """Whether a sweep has tested the jets from which the likelihood would learn, unlike its members: no fair match."""
+    from salt.report.evaluation import shares_jets
+    from salt.report.run import InputError
+    from salt.report.sweep import is_sweep
+
+    if not is_sweep(options.run):
+        return False
+    try:
+        train_file = options.train_file or run.file_of("data.train_file", "--train-file")
+    except InputError:  # which is told where the likelihood is made
+        return False
+    if not shares_jets(run, evaluated.file, train_file):
+        return False
+    logger.warning(
+        "%s holds jets of %s, from which the likelihood would learn: it is left out; "
+        "--train-file FILE has it learn from others", evaluated.file, train_file,
+    )  # fmt: skip
+    return True
 
 
 def publish(files: dict[str, bytes], out: Path) -> None:

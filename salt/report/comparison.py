@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from salt.report.evaluation import LIGHT, B, C, Evaluation
-from salt.report.metrics import Ratios, Rejections, area, discriminant, rejection_ratios, rejections
+from salt.report.metrics import Ratios, Rejections, area, discriminant, rejection_ratios, rejections, split
 from salt.report.truth import ORIGINS, TrackTally
 
 SCHEMA = 1
@@ -106,6 +106,7 @@ def compare(
     tally: TrackTally,
     charm_fraction: float,
     generator: np.random.Generator,
+    name: str | None = None,
 ) -> Comparison:
     """Measure the tagger and the likelihood.
 
@@ -121,11 +122,13 @@ def compare(
         f_c of both discriminants.
     generator
         Source of the bootstrap.
+    name
+        What to call the tagger; None for the name of its model.
     """
-    tagger = _perform(evaluation.model_name, tagger_scores(evaluation, charm_fraction), evaluation)
+    tagger = perform(name or evaluation.model_name, tagger_scores(evaluation, charm_fraction), evaluation)
     if likelihoods is None:
         return Comparison(evaluation, charm_fraction, tagger, None, {}, {}, tally)
-    likelihood = _perform(
+    likelihood = perform(
         "Likelihood", discriminant(likelihoods[:, 0], likelihoods[:, 1], likelihoods[:, 2], charm_fraction), evaluation
     )
     efficiencies = np.concatenate([WORKING_POINTS, CURVE])
@@ -136,12 +139,12 @@ def compare(
         both = rejection_ratios(
             (pair[0][signal], pair[1][signal]), (pair[0][background], pair[1][background]), efficiencies, generator
         )
-        ratios[name], curve_ratios[name] = _split(both, len(WORKING_POINTS))
+        ratios[name], curve_ratios[name] = split(both, len(WORKING_POINTS))
     return Comparison(evaluation, charm_fraction, tagger, likelihood, ratios, curve_ratios, tally)
 
 
-def _perform(name: str, scores: np.ndarray, evaluation: Evaluation) -> Performance:
-    """Measure one tagger."""
+def perform(name: str, scores: np.ndarray, evaluation: Evaluation) -> Performance:
+    """Measure one tagger by its discriminant (N,)."""
     signal = scores[evaluation.flavour == B]
     backgrounds = {background: scores[evaluation.flavour == code] for background, code in BACKGROUNDS.items()}
     return Performance(
@@ -174,15 +177,6 @@ def _in_pt_bins(scores: np.ndarray, evaluation: Evaluation, background: int) -> 
     )
 
 
-def _split(ratios: Ratios, number: int) -> tuple[Ratios, Ratios]:
-    """The first ``number`` ratios, and the others."""
-    first, rest = (
-        Ratios(ratios.value[part], ratios.median[part], ratios.low[part], ratios.high[part])
-        for part in (slice(None, number), slice(number, None))
-    )
-    return first, rest
-
-
 def figures(comparison: Comparison) -> dict[str, Any]:
     """All numbers as plain JSON; what is not a finite number becomes null."""
     tally = comparison.tally
@@ -197,16 +191,16 @@ def figures(comparison: Comparison) -> dict[str, Any]:
     if comparison.likelihood:
         content["likelihood"] = _performance_figures(comparison.likelihood, {})
         content["curve_ratios"] = {
-            name: {"value": _plain(r.value), "low": _plain(r.low), "high": _plain(r.high)}
+            name: {"value": plain(r.value), "low": plain(r.low), "high": plain(r.high)}
             for name, r in comparison.curve_ratios.items()
         }
-    content["curve_b_efficiency"] = _plain(CURVE)
-    content["pt_edges_gev"] = _plain(PT_EDGES)
+    content["curve_b_efficiency"] = plain(CURVE)
+    content["pt_edges_gev"] = plain(PT_EDGES)
     if tally.confusion is not None:
         content["origins"] = {"names": list(ORIGINS), "true_by_predicted": tally.confusion.tolist()}
     if tally.pairs:
         content["vertexing"] = {
-            name: {"true_pairs": pairs.true, "efficiency": _number(pairs.efficiency), "purity": _number(pairs.purity)}
+            name: {"true_pairs": pairs.true, "efficiency": number(pairs.efficiency), "purity": number(pairs.purity)}
             for name, pairs in tally.pairs.items()
         }
     return content
@@ -215,8 +209,8 @@ def figures(comparison: Comparison) -> dict[str, Any]:
 def _performance_figures(performance: Performance, ratios: dict[str, Ratios]) -> dict[str, Any]:
     """One tagger's numbers; ratios, where given, are those to the likelihood."""
     return {
-        "auc": {name: _number(value) for name, (value, _) in performance.areas.items()},
-        "auc_error": {name: _number(error) for name, (_, error) in performance.areas.items()},
+        "auc": {name: number(value) for name, (value, _) in performance.areas.items()},
+        "auc_error": {name: number(error) for name, (_, error) in performance.areas.items()},
         "rejections": {
             f"{round(100 * efficiency)}": {
                 name: _point(found, index) | (_ratio(ratios[name], index) if name in ratios else {})
@@ -226,16 +220,16 @@ def _performance_figures(performance: Performance, ratios: dict[str, Ratios]) ->
         },
         "curves": {
             name: {
-                "rejection": _plain(found.value),
-                "error": _plain(found.error),
+                "rejection": plain(found.value),
+                "error": plain(found.error),
                 "is_lower_limit": found.is_limit.tolist(),
             }
             for name, found in performance.curves.items()
         },
         "pt_bins_at_70": {
             name: {
-                "rejection": _plain(found.value),
-                "error": _plain(found.error),
+                "rejection": plain(found.value),
+                "error": plain(found.error),
                 "is_lower_limit": found.is_limit.tolist(),
             }
             for name, found in performance.pt_bins.items()
@@ -246,8 +240,8 @@ def _performance_figures(performance: Performance, ratios: dict[str, Ratios]) ->
 def _point(found: Rejections, index: int) -> dict[str, Any]:
     """Rejection at one working point."""
     return {
-        "value": _number(found.value[index]),
-        "error": _number(found.error[index]),
+        "value": number(found.value[index]),
+        "error": number(found.error[index]),
         "is_lower_limit": bool(found.is_limit[index]),
     }
 
@@ -255,18 +249,18 @@ def _point(found: Rejections, index: int) -> dict[str, Any]:
 def _ratio(found: Ratios, index: int) -> dict[str, Any]:
     """Ratio at one working point."""
     return {
-        "ratio": _number(found.value[index]),
-        "ratio_median": _number(found.median[index]),
-        "ratio_low": _number(found.low[index]),
-        "ratio_high": _number(found.high[index]),
+        "ratio": number(found.value[index]),
+        "ratio_median": number(found.median[index]),
+        "ratio_low": number(found.low[index]),
+        "ratio_high": number(found.high[index]),
     }
 
 
-def _number(value: float) -> float | None:
+def number(value: float) -> float | None:
     """A finite number, or None."""
     return float(value) if math.isfinite(value) else None
 
 
-def _plain(values: np.ndarray) -> list[float | None]:
+def plain(values: np.ndarray) -> list[float | None]:
     """Numbers of an array, None where not finite."""
-    return [_number(value) for value in values.tolist()]
+    return [number(value) for value in values.tolist()]

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+from numpy.lib.recfunctions import repack_fields
 
 from salt.report.run import InputError, Run
 
@@ -239,6 +240,21 @@ def read_training_tracks(
             rows = slice(start, stop)
             columns = _read(tracks, names, rows)
             yield read_flavour(jets, _read(jets, labels, rows), file), _tracks(columns, file)
+
+
+def shares_jets(run: Run, file: Path, other: Path) -> bool:
+    """Whether most of the first jets of a file are among the first of another, by all columns that both have."""
+    name = run.dataset_name(run.setting("data.global_object") or "jets")
+    with open_file(file) as ours, open_file(other) as theirs:
+        tables = [dataset_of(handle, name) for handle in (ours, theirs)]
+        common = sorted({*tables[0].dtype.names} & {*tables[1].dtype.names})
+        if not common:
+            return False
+        few, many = (
+            {row.tobytes() for row in repack_fields(table[:number][common])}
+            for table, number in zip(tables, (BLOCK // 10, BLOCK), strict=True)
+        )
+    return len(few & many) > len(few) / 2
 
 
 def count_training_jets(run: Run) -> int | None:

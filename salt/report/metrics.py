@@ -5,6 +5,7 @@ Equal scores are split at random in expectation: where a working point falls amo
 of them that reaches it exactly is accepted, of signal and of background alike.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -156,19 +157,67 @@ def rejection_ratios(
         How many replicas.
     """
     first, second = (Ranking(s, b) for s, b in zip(signal, background, strict=True))
-    num_signal, num_background = len(signal[0]), len(background[0])
-    replicas = np.empty((num_replicas, len(efficiencies)))
+
+    def ratio(*rows: np.ndarray) -> np.ndarray:
+        return _quotient(second.accepted(efficiencies, *rows), first.accepted(efficiencies, *rows))
+
+    return _resampled(ratio, (len(signal[0]), len(background[0])), (num_replicas, len(efficiencies)), generator)
+
+
+def rejection_gains(
+    signal: Sequence[np.ndarray],
+    background: Sequence[np.ndarray],
+    efficiencies: np.ndarray,
+    generator: np.random.Generator,
+    num_replicas: int = REPLICAS,
+) -> Ratios:
+    """Rejection of the first tagger over the mean rejection of the others, by a paired bootstrap.
+
+    Parameters
+    ----------
+    signal, background
+        (S,) and (B,) discriminants of each tagger for the same jets.
+    efficiencies
+        (W,) signal efficiencies.
+    generator
+        Source of the resampling.
+    num_replicas
+        How many replicas.
+    """
+    first, *others = (Ranking(s, b) for s, b in zip(signal, background, strict=True))
+    one = np.ones(len(efficiencies))
+
+    def gain(*rows: np.ndarray) -> np.ndarray:
+        mean = np.mean([_quotient(one, other.accepted(efficiencies, *rows)) for other in others], axis=0)
+        return _quotient(_quotient(one, first.accepted(efficiencies, *rows)), mean)
+
+    return _resampled(gain, (len(signal[0]), len(background[0])), (num_replicas, len(efficiencies)), generator)
+
+
+def _resampled(
+    ratio: Callable[..., np.ndarray], num_jets: tuple[int, int], shape: tuple[int, int], generator: np.random.Generator
+) -> Ratios:
+    """A ratio (W,) of all signal and background jets, and of (replicas, W) resamplings of them."""
+    replicas = np.empty(shape)
     for replica in replicas:
-        rows = generator.integers(num_signal, size=num_signal), generator.integers(num_background, size=num_background)
-        replica[:] = _quotient(second.accepted(efficiencies, *rows), first.accepted(efficiencies, *rows))
+        replica[:] = ratio(*(generator.integers(number, size=number) for number in num_jets))
     low, median, high = (
         _quantile(replicas, probability) for probability in ((1 - CONFIDENCE) / 2, 0.5, (1 + CONFIDENCE) / 2)
     )
-    return Ratios(_quotient(second.accepted(efficiencies), first.accepted(efficiencies)), median, low, high)
+    return Ratios(ratio(), median, low, high)
+
+
+def split(ratios: Ratios, number: int) -> tuple[Ratios, Ratios]:
+    """The ratios at the first ``number`` working points, and those at the others."""
+    first, rest = (
+        Ratios(ratios.value[part], ratios.median[part], ratios.low[part], ratios.high[part])
+        for part in (slice(None, number), slice(number, None))
+    )
+    return first, rest
 
 
 def _quotient(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
-    """Quotient; infinite for x/0 and NaN for 0/0."""
+    """Quotient; infinite for x/0 and NaN for 0/0 and infinite over infinite."""
     with np.errstate(divide="ignore", invalid="ignore"):
         return numerator / denominator
 

@@ -3,36 +3,21 @@
 import base64
 import datetime
 import importlib.metadata
-import math
 import platform
 from dataclasses import dataclass
 from typing import Any
 
 from salt import __version__
 from salt.report.canvas import Picture
+from salt.report.cells import Cell, measured, ratio_cell, rejection_cell
 from salt.report.comparison import BACKGROUNDS, WORKING_POINTS, Comparison, Performance
-from salt.report.metrics import Ratios, Rejections
 from salt.report.run import Run
+from salt.report.spread import Spread
+from salt.report.spread_table import spread_area, spread_facts, spread_table
 
 HEADLINE = 1
 """Index of the working point that the first sentence quotes: 70 %."""
 LABORATORY = ("numpy", "scipy", "h5py", "matplotlib")
-
-
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """A measured number in words.
-
-    Parameters
-    ----------
-    text
-        What to show.
-    note
-        What to say in smaller print beside it; may be empty.
-    """
-
-    text: str
-    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,30 +29,6 @@ class Row:
     tagger: Cell
     likelihood: Cell | None
     ratio: Cell | None
-
-
-def measured(value: float, error: float) -> str:
-    """Value and error, both to the two digits of the error that matter."""
-    if not math.isfinite(error) or error <= 0:
-        return f"{value:.3g}"
-    digits = max(0, 1 - math.floor(math.log10(error)))
-    return f"{value:,.{digits}f} ± {error:.{digits}f}"
-
-
-def rejection_cell(found: Rejections, index: int) -> Cell:
-    """Rejection at one working point."""
-    if found.is_limit[index]:
-        return Cell(f"> {found.value[index]:,.0f}", "95 % limit: none passed")
-    return Cell(measured(float(found.value[index]), float(found.error[index])))
-
-
-def ratio_cell(found: Ratios, index: int) -> Cell:
-    """Ratio at one working point with its interval."""
-    value, low, high = (float(part[index]) for part in (found.value, found.low, found.high))
-    if not math.isfinite(low):
-        return Cell("unknown", "too few jets passed")
-    upper = f"{high:.2f}" if math.isfinite(high) else "∞"
-    return Cell(f"{value:.2f}" if math.isfinite(value) else f"> {low:.2f}", f"{low:.2f} to {upper}")
 
 
 def table(comparison: Comparison) -> list[Row]:
@@ -117,7 +78,9 @@ def headline(comparison: Comparison) -> dict[str, str]:
     return words
 
 
-def facts(run: Run, comparison: Comparison, num_training_jets: int | None) -> dict[str, str]:
+def facts(
+    run: Run, comparison: Comparison, num_training_jets: int | None, spread: Spread | None = None
+) -> dict[str, str]:
     """Where the numbers come from; files by name only, so that a page can be shown without one's directories."""
     evaluation = comparison.evaluation
     checkpoint, _, sample = evaluation.file.stem.partition("__test_")
@@ -150,11 +113,19 @@ def facts(run: Run, comparison: Comparison, num_training_jets: int | None) -> di
             + [f"{name} {importlib.metadata.version(name)}" for name in LABORATORY]
         ),
     }
+    if spread:
+        found |= spread_facts(spread)
     return {name: text for name, text in found.items() if text}
 
 
-def render(run: Run, comparison: Comparison, pictures: list[Picture], num_training_jets: int | None) -> str:
-    """HTML of the page."""
+def render(
+    run: Run,
+    comparison: Comparison,
+    pictures: list[Picture],
+    num_training_jets: int | None,
+    spread: Spread | None = None,
+) -> str:
+    """HTML of the page; the members of a sweep are in ``spread``."""
     import jinja2
 
     environment = jinja2.Environment(
@@ -167,23 +138,27 @@ def render(run: Run, comparison: Comparison, pictures: list[Picture], num_traini
     environment.filters["data_uri"] = lambda png: "data:image/png;base64," + base64.b64encode(png).decode()
     return environment.get_template("page.html.jinja").render(
         comparison=comparison,
-        areas=_areas(comparison.performances),
-        facts=facts(run, comparison, num_training_jets),
+        areas=_areas(comparison.performances, spread),
+        facts=facts(run, comparison, num_training_jets, spread),
         headline=headline(comparison),
         num_training_jets=num_training_jets,
         num_working_points=len(WORKING_POINTS),
         pictures=pictures,
         rows=table(comparison),
         run=run,
+        spread=spread,
+        spread_rows=spread_table(comparison, spread) if spread else [],
+        working_points=WORKING_POINTS,
     )
 
 
-def _areas(performances: list[Performance]) -> list[dict[str, Any]]:
-    """Areas under the curves, a row a tagger."""
-    return [
+def _areas(performances: list[Performance], spread: Spread | None) -> list[dict[str, Any]]:
+    """Areas under the curves, a row a tagger; the members of an ensemble after it."""
+    first, *others = [
         {"name": performance.name} | {name: measured(*performance.areas[name]) for name in BACKGROUNDS}
         for performance in performances
     ]
+    return [first, *([spread_area(spread)] if spread else []), *others]
 
 
 def _file_name(path: Any) -> str:

@@ -6,6 +6,7 @@ import numpy as np
 
 from salt.report.canvas import BLUE, GREEN, GREY, ORANGE, PINK, VERMILION, Picture, encode, new, style
 from salt.report.comparison import CURVE, PT_EDGES, PT_WORKING_POINT, WORKING_POINTS, Comparison, Performance
+from salt.report.curves import AXIS_LABELS, TAGGER_STYLE, WORDS, band, interval, plain_numbers, provenance
 from salt.report.evaluation import FLAVOURS, TAU, B
 from salt.report.history import training_pictures
 from salt.report.metrics import Rejections
@@ -15,13 +16,10 @@ from salt.report.truth import ORIGINS
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-TAGGER_STYLE: dict[str, Any] = {"color": BLUE, "linestyle": "-", "marker": "o"}
 LIKELIHOOD_STYLE: dict[str, Any] = {"color": VERMILION, "linestyle": "--", "marker": "s"}
 FLAVOUR_COLOURS = {"b": BLUE, "c": ORANGE, "light": GREEN, "tau": PINK}
 FLAVOUR_DASHES = {"b": "-", "c": "--", "light": "-.", "tau": ":"}
 JETS = {"b": "$b$-jets", "c": "$c$-jets", "light": "light-flavour jets", "tau": r"$\tau$-jets"}
-WORDS = {"c": "c jet", "light": "light-flavour jet"}
-AXIS_LABELS = {"c": "$c$-jet rejection", "light": "Light-flavour jet rejection"}
 
 ORIGIN_NAMES = {"Pileup": "Pile-up", "FromB": "From $b$", "FromBC": r"From $b\to c$", "FromC": "From $c$"} | {
     "FromTau": r"From $\tau$",
@@ -29,9 +27,6 @@ ORIGIN_NAMES = {"Pileup": "Pile-up", "FromB": "From $b$", "FromBC": r"From $b\to
 }
 CEILING = 2.0
 """The ratio panel ends at this multiple of the largest ratio: intervals of few jets may leave it."""
-ENERGY = "\N{SQUARE ROOT}s = 13 TeV"
-PROCESSES = {"ttbar": r"$t\bar{t}$", "dijet": "dijets", "zprime": "$Z'$ (2 TeV)"}
-"""Processes of `salt simulate`, as they are written in figures."""
 
 
 def draw(run: Run, comparison: Comparison) -> list[Picture]:
@@ -46,13 +41,6 @@ def draw(run: Run, comparison: Comparison) -> list[Picture]:
         ]
 
 
-def _label(axes: "Axes", comparison: Comparison, *lines: str) -> None:
-    """What the data are, in the upper left corner."""
-    process = comparison.evaluation.process
-    origin = f"salt simulation, {ENERGY}, {PROCESSES.get(process, process)}" if process else "Simulation"
-    axes.text(0.04, 0.96, "\n".join([origin, *lines]), transform=axes.transAxes, va="top", fontsize=11, linespacing=1.5)
-
-
 def _roc_pictures(comparison: Comparison) -> list[Picture]:
     return [_roc_picture(comparison, background) for background in comparison.tagger.curves]
 
@@ -64,15 +52,15 @@ def _roc_picture(comparison: Comparison, background: str) -> Picture:
     figure, axes = new(1 + has_ratio, size=(6.4, 6.4), sharex=True, gridspec_kw=heights)
     main = axes[0, 0]
     for performance, look in zip(comparison.performances, (TAGGER_STYLE, LIKELIHOOD_STYLE), strict=False):
-        _band(main, CURVE, performance.curves[background], performance.name, look)
+        band(main, CURVE, performance.curves[background], performance.name, look)
         points = performance.points[background]
         main.plot(WORKING_POINTS, points.value, linestyle="", color=look["color"], marker=look["marker"])
     main.set_yscale("log")
     main.set_ylim(1.0, main.get_ylim()[1] ** 1.2)
-    _plain_numbers(main)
+    plain_numbers(main)
     main.set_ylabel(AXIS_LABELS[background])
     main.legend(loc="upper right", bbox_to_anchor=(1.0, 0.86))
-    _label(main, comparison, f"$f_c$ = {comparison.charm_fraction:g}; bands: statistical error")
+    provenance(main, comparison, f"$f_c$ = {comparison.charm_fraction:g}; bands: statistical error")
     if has_ratio:
         _ratio_panel(axes[1, 0], comparison, background)
     axes[-1, 0].set_xlabel("$b$-jet efficiency")
@@ -88,19 +76,6 @@ def _roc_picture(comparison: Comparison, background: str) -> Picture:
         + ", ".join(f"{p.name} {p.points[background].value[1]:.3g}" for p in comparison.performances),
         png=encode(figure),
     )
-
-
-def _band(axes: "Axes", x: np.ndarray, found: Rejections, name: str, look: dict[str, Any]) -> None:
-    """Curve with its error band; limits are left out."""
-    value = np.where(found.is_limit, np.nan, found.value)
-    axes.plot(x, value, color=look["color"], linestyle=look["linestyle"], label=name)
-    axes.fill_between(x, *_interval(value, found.error), color=look["color"], alpha=0.25, linewidth=0)
-
-
-def _interval(value: np.ndarray, error: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """One standard deviation down and up, symmetric in the logarithm so that it never reaches zero."""
-    factor = np.exp(error / value)
-    return value / factor, value * factor
 
 
 def _ratio_panel(axes: "Axes", comparison: Comparison, background: str) -> None:
@@ -147,7 +122,7 @@ def _discriminant_picture(comparison: Comparison, performance: Performance, stem
     main.set_xlabel(f"{performance.name} discriminant $D_b$")
     main.set_ylabel(f"Share of jets / {edges[1] - edges[0]:.2g}")
     main.legend(loc="upper right", ncols=2, bbox_to_anchor=(0.98, 0.87))
-    _label(main, comparison)
+    provenance(main, comparison)
     whose = f"of {performance.name}" if stem == "tagger" else "of the impact-parameter likelihood"
     return Picture(
         name=f"discriminant_{stem}",
@@ -187,11 +162,11 @@ def _momentum_picture(comparison: Comparison, background: str) -> Picture:
     _plain_ticks(main, PT_EDGES[filled[0] : filled[-1] + 2])
     low, high = main.get_ylim()
     main.set_ylim(low, high * 10 ** (0.45 * np.log10(high / low)))
-    _plain_numbers(main)
+    plain_numbers(main)
     main.set_xlabel(r"Jet $p_\mathrm{T}$ [GeV]")
     main.set_ylabel(AXIS_LABELS[background])
     main.legend(loc="upper right", bbox_to_anchor=(1.0, 0.82))
-    _label(main, comparison, f"{PT_WORKING_POINT:.0%} $b$-jet efficiency in each bin".replace("%", " %"))
+    provenance(main, comparison, f"{PT_WORKING_POINT:.0%} $b$-jet efficiency in each bin".replace("%", " %"))
     return Picture(
         name=f"pt_{background}",
         title=f"Rejection of {WORDS[background]}s against transverse momentum",
@@ -210,19 +185,9 @@ def _bars(
     look = look | {"linestyle": ""}
     for chosen, label in ((~found.is_limit, name), (found.is_limit, None)):
         value = found.value[chosen]
-        down, up = (abs(bound - value) for bound in _interval(value, found.error[chosen]))
+        down, up = (abs(bound - value) for bound in interval(value, found.error[chosen]))
         errors = [down, up] if label else 0.4 * value
         axes.errorbar(centre[chosen], value, errors, half[chosen], lolims=label is None, label=label, **look)
-
-
-def _plain_numbers(axes: "Axes") -> None:
-    """Whole numbers rather than powers at a logarithmic y axis; between the decades too where there are few."""
-    from matplotlib.ticker import LogLocator, NullFormatter
-
-    low, high = axes.get_ylim()
-    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high < 300 * low else (1.0,)))
-    axes.yaxis.set_major_formatter("{x:,g}")
-    axes.yaxis.set_minor_formatter(NullFormatter())
 
 
 def _plain_ticks(axes: "Axes", ticks: np.ndarray) -> None:
