@@ -89,7 +89,8 @@ class PredictionWriter(Callback):
         self._fields = {stream: self._copied_fields(stream) for stream in self._tasks}
         if path.exists():
             logger.warning("overwriting %s", path)
-        self._output = EvaluationFile(path, self._reader, data.num_test_jets)
+        self._output = EvaluationFile(path, self._reader)
+        self._output.note_tested(data.num_test_jets)
 
     def _path(self, checkpoint: Path, test_file: Path, end: str | None) -> Path:
         """Name of the file that is written."""

@@ -21,20 +21,14 @@ from salt.data.sources import Sample
 from salt.data.tables import Table
 from salt.ragged import Segments
 
-CHUNK_BYTES = 2**20
-CACHE_BYTES = 32 * 2**20
-
 TESTED = "tested"
 """Attribute of a file: the fingerprint of what was tested."""
 
 PREDICTED = "predicted"
 """Attribute of a dataset: its columns that are predictions; all others are copies."""
 
-
-def fingerprint(sample: Sample, num_jets: int) -> str:
-    """Tells the first jets of these files, as they are now, from any others: by path, size and time, not by content."""
-    facts = [num_jets, *(file[:3] for file in sample.files)]
-    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+CHUNK_BYTES = 2**20
+CACHE_BYTES = 32 * 2**20
 
 
 class Column(NamedTuple):
@@ -55,11 +49,9 @@ class EvaluationFile:
         The file to write; one that is there is replaced.
     reader : Reader
         Reads what was tested.
-    num_tested : int | None
-        How many jets of the files were read, whether they are in a fold or not; None: all.
     """
 
-    def __init__(self, path: Path, reader: Reader, num_tested: int | None = None) -> None:
+    def __init__(self, path: Path, reader: Reader) -> None:
         self.path = path
         self.reader = reader
         self.num_jets = 0
@@ -67,8 +59,10 @@ class EvaluationFile:
         self._unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         self._file = h5py.File(self._unfinished, "w", rdcc_nbytes=CACHE_BYTES)
         self._file.attrs["writer_version"] = f"salt {version('salt-hep')}"
-        num_tested = reader.num_jets if num_tested is None else num_tested
-        self._file.attrs[TESTED] = fingerprint(reader.sample, num_tested)
+
+    def note_tested(self, num_jets: int) -> None:
+        """Note what is tested: the first jets of the files, whether they are in a fold or not."""
+        self._file.attrs[TESTED] = fingerprint(self.reader.sample, num_jets)
 
     def write(
         self,
@@ -166,3 +160,9 @@ class EvaluationFile:
         """Close the file and remove it."""
         self._file.close()
         self._unfinished.unlink(missing_ok=True)
+
+
+def fingerprint(sample: Sample, num_jets: int) -> str:
+    """Tells the first jets of these files, as they are now, from any others: by path, size and time, not by content."""
+    facts = [num_jets, *(file[:3] for file in sample.files)]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
