@@ -65,7 +65,7 @@ EPILOGS = {
     "--ckpt_path last|best means a checkpoint of the run whose config.yaml is given.",
     "validate": "salt validate RUN [FILE] takes the best checkpoint of a run; --ckpt_path last takes the newest.",
     "test": "salt test RUN [FILE] tests the best checkpoint of a run; --ckpt_path last takes the newest. "
-    "salt test SWEEP [FILE] [--members all|best:K] tests the members of a sweep, and writes the scores of their ensemble.",
+    "salt test SWEEP [FILE] [--members all|best:K] tests the members of a sweep, and writes what they say together.",
 }
 """What --help says of options that the parser does not see."""
 
