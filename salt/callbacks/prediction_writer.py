@@ -6,23 +6,28 @@ Shapes: B jets of a batch, T constituents of a batch.
 from __future__ import annotations
 
 import logging
+import secrets
 from collections.abc import Mapping
+from glob import escape
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
+import torch.distributed as dist
 from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from torch import Tensor
 
-from salt.data.evaluation import Column, EvaluationFile
+from salt.data.evaluation import Column, EvaluationFile, unfinished
 from salt.data.fields import check_type
 from salt.data.reader import Reader
 from salt.data.sources import open_sample
 from salt.ragged import Ragged
 from salt.types import Batch
 
-logger = logging.getLogger(__name__)
+info = rank_zero_only(logging.getLogger(__name__).info)
+warn = rank_zero_only(logging.getLogger(__name__).warning)
 
 UNPREFIXED = "VertexIndex"
 """The one column that upstream writes without the model's name."""
@@ -31,7 +36,8 @@ UNPREFIXED = "VertexIndex"
 class PredictionWriter(Callback):
     """Write the outputs of the tasks, and the fields of the test file, to an HDF5 file beside the checkpoint.
 
-    One dataset for each stream with a task, in the order of the test file; constituents in their own slots.
+    One dataset for each stream with a task, in the order of the test file; constituents in their own slots. Several
+    ranks write the file that one would have written: each a part of it, which the first one joins.
 
     Parameters
     ----------
@@ -65,22 +71,33 @@ class PredictionWriter(Callback):
         self.extra_vars = extra_vars
         self.names = names
         self.test_suff = test_suff
+        self._token: str | None = None
+        self._path_written: Path | None = None
         self._reader: Reader | None = None
         self._output: EvaluationFile | None = None
         self._tasks: dict[str, list[Any]] = {}
         self._fields: dict[str, list[str]] = {}
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Agree with the other ranks on names of the parts, by which whoever is left can remove them."""
+        if stage != "test" or trainer.world_size == 1:
+            return
+        if trainer.limit_test_batches != 1.0:
+            raise ValueError(
+                f"trainer.limit_test_batches is {trainer.limit_test_batches}, which would leave gaps in what "
+                f"{trainer.world_size} ranks test\n  mend: give --data.num_test=JETS, or test in one process"
+            )
+        self._token = trainer.strategy.broadcast(secrets.token_hex(4))
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Open the file that is tested, and the one that is written."""
         is_trial: bool | int = trainer.fast_dev_run  # type: ignore[attr-defined]
         if is_trial or trainer.ckpt_path is None:
             reason = "this is a fast_dev_run" if is_trial else "no checkpoint is tested"
-            logger.info("PredictionWriter writes nothing: %s", reason)
+            info("PredictionWriter writes nothing: %s", reason)
             return
-        if trainer.world_size > 1:
-            raise ValueError(f"{trainer.world_size} devices test. Testing requires --trainer.devices=1")
         if self.write_objects:
-            logger.warning("PredictionWriter write_objects: no task of this model has objects")
+            warn("PredictionWriter write_objects: no task of this model has objects")
         data = trainer.datamodule  # type: ignore[attr-defined]
         sample = open_sample(data.files["test"], "data.test_file")
         self._reader = Reader(sample, data.recipe("test"), sample.key)
@@ -88,8 +105,10 @@ class PredictionWriter(Callback):
         self._tasks = self._written_tasks(pl_module)
         self._fields = {stream: self._copied_fields(stream) for stream in self._tasks}
         if path.exists():
-            logger.warning("overwriting %s", path)
-        self._output = EvaluationFile(path, self._reader)
+            warn("overwriting %s", path)
+        self._path_written = path
+        part = None if self._token is None else f"{self._token}-{trainer.global_rank}"
+        self._output = EvaluationFile(path, self._reader, part)
         self._output.note_tested(data.num_test_jets)
 
     def _path(self, checkpoint: Path, test_file: Path, end: str | None) -> Path:
@@ -163,21 +182,34 @@ class PredictionWriter(Callback):
             return values.detach().to("cpu", torch.float16 if self.half_precision else torch.float32).numpy()
         return values.detach().to("cpu", torch.int64).numpy()
 
-    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Give the file its name."""
-        if self._output is not None:
-            self._output.finish()
-            logger.info("predictions for %d jets are in %s", self._output.num_jets, self._output.path)
-            self._output = None
-        self._close()
-
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Leave no half of a file."""
+        """Leave no half of a file, not even of a rank that was killed."""
         self._close()
+        if self._token is not None and self._path_written is not None:
+            pattern = unfinished(Path(escape(self._path_written.name)), f"{self._token}-*")
+            for part in self._path_written.parent.glob(pattern.name):
+                part.unlink(missing_ok=True)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Leave no half of a file."""
+        """Give the file its name, once all ranks have come to the end."""
+        if stage == "test":
+            self._finish(trainer)
         self._close()
+
+    def _finish(self, trainer: Trainer) -> None:
+        """Join the parts of all ranks, some of which may have had no jet."""
+        parts: list[Path | None] = [None]
+        if trainer.world_size > 1:
+            own = None if self._output is None or trainer.is_global_zero else self._output.close()
+            parts = [None] * trainer.world_size
+            dist.all_gather_object(parts, own)
+        if self._output is not None and trainer.is_global_zero:
+            for part in parts:
+                if part is not None:
+                    self._output.join(part)
+            self._output.finish()
+            info("predictions for %d jets are in %s", self._output.num_jets, self._output.path)
+        self._output = None
 
     def _close(self) -> None:
         """Close what is open; what is not finished is removed."""

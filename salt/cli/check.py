@@ -46,6 +46,7 @@ def check(config: Namespace, asked: Asked) -> list[Problem]:
         ],
         "validate": [_missing_files, _val_contents, _class_counts],
         "test": [_missing_files, _test_contents],
+        "predict": [_missing_files, _test_contents],
     }  # fmt: skip
     found = (list(of(config, asked)) for of in checks[asked.verb])
     return next((problems for problems in found if problems), [])

@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 import torch
 from jsonargparse import Namespace
 
+from salt.cli.launch import Launch, launched
+
 CPU = frozenset({"cpu", "auto"})
 """Accelerators that are the CPU where there is no GPU."""
 
@@ -26,6 +28,8 @@ class Misfit(NamedTuple):
 
 def misfits(config: Namespace) -> Iterator[Misfit]:
     """What the trainer could not do here."""
+    if (launch := launched()) is not None:
+        yield from _of_launch(config, launch)
     accelerator, devices = config.trainer.accelerator, config.trainer.devices
     number = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if accelerator in {"gpu", "cuda"} and number == 0:
@@ -64,6 +68,17 @@ def _of_cpus(devices: Any) -> Iterator[Misfit]:
         yield Misfit(cause, "give --trainer.devices=1, or more")
 
 
+def _of_launch(config: Namespace, launch: Launch) -> Iterator[Misfit]:
+    """Another number of ranks than processes that somebody else has started."""
+    devices, nodes = config.trainer.devices, config.trainer.num_nodes
+    number = number_of(devices)
+    if number is None or (number, nodes) == (launch.per_node, launch.nodes):
+        return
+    cause = f"trainer.devices is {devices} and trainer.num_nodes {nodes}, but {launch}"
+    several = f" --trainer.num_nodes={launch.nodes}" if (nodes, launch.nodes) != (1, 1) else ""
+    yield Misfit(cause, f"give --trainer.devices={launch.per_node}{several}, or start as many processes")
+
+
 def _strange(devices: Any) -> Misfit:
     cause = f"trainer.devices is {devices!r}: expected a number, a list of GPUs' numbers, or auto"
     return Misfit(cause, "give --trainer.devices=1, [0,1] or auto")
@@ -81,3 +96,10 @@ def chosen_devices(devices: Any) -> int | list[int] | None:
         return int(devices)
     except (TypeError, ValueError):
         return None
+
+
+def number_of(devices: Any) -> int | None:
+    """How many devices of a node these are; None where the machine decides, or nobody understands it."""
+    chosen = chosen_devices(devices)
+    number = len(chosen) if isinstance(chosen, list) else chosen
+    return None if number is None or number < 0 else number

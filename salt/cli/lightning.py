@@ -1,4 +1,4 @@
-"""fit, validate and test: LightningCLI, with the base config, the two links, and the rooms of the CLI around it."""
+"""fit, validate, test, predict: LightningCLI, with the base config, the two links, and the CLI's rooms around it."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ from salt.callbacks.data_wait import DataWait
 from salt.callbacks.finite import FiniteCheck
 from salt.callbacks.label_check import LabelCheck
 from salt.callbacks.physics import PhysicsMetrics
+from salt.callbacks.ranks import Ranks
 from salt.callbacks.record import RunRecord
 from salt.callbacks.state import RunState
 from salt.callbacks.stopping import Stopping
@@ -36,6 +37,7 @@ from salt.cli.check import check
 from salt.cli.ensemble import is_sweep_asked, test_sweep
 from salt.cli.files import PACKAGED, packaged_config
 from salt.cli.keys import unknown_keys
+from salt.cli.launch import settle, with_parent
 from salt.cli.messages import in_short
 from salt.cli.resolve import Asked, resolve
 from salt.cli.resume import FOUND_BY_WORD, continue_curves, found_by_word, resumed
@@ -47,12 +49,13 @@ from salt.data.datamodule import SaltDataModule
 from salt.data.death import ended_by_signals
 from salt.loggers.guard import build as build_logger
 from salt.training.checkpoints import best, readable
+from salt.training.company import COMPANY
 from salt.training.memory import keep_freed_memory
 from salt.training.module import SaltModule
 from salt.training.run_files import is_url, remove_parts
 from salt.training.signals import DOOR
 
-SKIPPED = {"model", "train_dataloaders", "val_dataloaders", "dataloaders", "datamodule"}
+SKIPPED = {"model", "train_dataloaders", "val_dataloaders", "dataloaders", "datamodule", "return_predictions"}
 """Arguments of the trainer's methods that are not for the user."""
 
 SHORT = {"-n": "name", "-ls": "log_suffix", "-f": "force", "-t": "tag", "-oc": "overwrite_config"}
@@ -66,8 +69,11 @@ EPILOGS = {
     "validate": "salt validate RUN [FILE] takes the best checkpoint of a run; --ckpt_path last takes the newest.",
     "test": "salt test RUN [FILE] tests the best checkpoint of a run; --ckpt_path last takes the newest. "
     "salt test SWEEP [FILE] [--members all|best:K] tests the members of a sweep, and writes what they say together.",
+    "predict": "salt predict RUN FILE writes the same file as salt test, of jets of which no truth is known.",
 }
 """What --help says of options that the parser does not see."""
+
+warn = logging.getLogger(__name__).warning
 
 # Class weights are lists in YAML and tensors in torch; 1.67 is not to become 1.6699999570846558.
 register_type(torch.Tensor, serializer=lambda x: [float(str(value)) for value in x.numpy()], deserializer=torch.tensor)
@@ -82,7 +88,7 @@ class SaltCLI(LightningCLI):
     Parameters
     ----------
     verb : str
-        fit, validate or test.
+        fit, validate, test or predict.
     arguments : Sequence[str]
         What the user wrote, the verb first.
     resumed : str | None
@@ -111,7 +117,7 @@ class SaltCLI(LightningCLI):
                 save_config_callback=RunRecord if verb == "fit" else None,
                 save_config_kwargs={"arguments": arguments},
                 seed_everything_default=42,
-                trainer_defaults={"callbacks": _always()} if verb == "fit" else None,
+                trainer_defaults={"callbacks": _always(verb)},
                 parser_kwargs={"prog": "salt", "exit_on_error": False, verb: parser_kwargs},
                 args=[verb, *options],
                 auto_configure_optimizers=False,
@@ -242,6 +248,10 @@ class SaltCLI(LightningCLI):
         results = self.trainer.validate(model, **{**options, "verbose": False})
         write_table(self.trainer, results)
 
+    def predict(self, model: SaltModule, **options: Any) -> None:
+        """Write what a test writes, which asks for no labels either; Lightning's own would keep it all in memory."""
+        self.trainer.test(model, **options, verbose=False)
+
     def _remove_empty(self) -> None:
         """Remove the folders of a run that failed before it wrote anything: a logger makes them early."""
         for folder in self._new:
@@ -258,9 +268,10 @@ def _required_labels(model: SaltModule) -> dict[str, list[str]]:
     return model.required_labels()
 
 
-def _always() -> list[Callback]:
-    """What every training has, whatever callbacks its config names."""
-    return [LabelCheck(), DataWait(), FiniteCheck(), RunState(), Stopping(), *pruning.asked_for()]
+def _always(verb: str) -> list[Callback]:
+    """What every training has, and every evaluation, whatever callbacks its config names."""
+    of_fit = [LabelCheck(), DataWait(), FiniteCheck(), RunState(), Stopping(), *pruning.asked_for()]
+    return [Ranks(), *(of_fit if verb == "fit" else [])]
 
 
 def _keys(options: Sequence[str]) -> frozenset[str]:
@@ -270,14 +281,16 @@ def _keys(options: Sequence[str]) -> frozenset[str]:
 
 
 def main(arguments: Sequence[str], cli: type[SaltCLI] = SaltCLI) -> int:
-    """Run fit, validate or test, whichever the arguments begin with; another `cli` does something else of the same."""
+    """Run fit, validate, test or predict, as the arguments begin; another `cli` does something else of the same."""
     _quiet()
     keep_freed_memory()
     verb = arguments[0]
-    if verb == "fit":
-        with DOOR.opened(), secrets.handed_on():
+    if unused := settle():
+        warn("this job has %d tasks, but srun has not started them: srun salt %s ...", unused + 1, verb)
+    answering = DOOR.opened() if verb == "fit" else ended_by_signals()
+    with with_parent(), COMPANY.kept(), answering, secrets.handed_on():
+        if verb == "fit":
             return _fit(arguments, cli)
-    with ended_by_signals(), secrets.handed_on():
         if verb == "test" and is_sweep_asked(arguments):
             test_sweep(arguments)
         else:
@@ -309,6 +322,7 @@ def _quiet() -> None:
         ".*Experiment logs directory.*exists and is not empty.*",  # it holds the config
         ".*LeafSpec.*deprecated.*",
         ".*Checkpoint directory.*exists and is not empty.*",
+        r".*log\('(train|val)/.*sync_dist=True.*",  # ours are of all ranks together already
         ".*`srun` command is available on your system but is not used.*",  # where it is no job at all
     ):
         warnings.filterwarnings("ignore", message)

@@ -26,6 +26,7 @@ INTERRUPTED = 130
 VERBS = {
     "fit": Verb("train a model: salt fit --config gnn.yaml", "salt.cli.lightning"),
     "test": Verb("evaluate a trained model on a file: salt test RUN", "salt.cli.lightning"),
+    "predict": Verb("what a trained model says of a file without labels: salt predict RUN FILE", "salt.cli.lightning"),
     "validate": Verb("losses of a trained model on its validation jets: salt validate RUN", "salt.cli.lightning"),
     "sweep": Verb("train many: a search, a grid, seeds or folds: salt sweep SPACE.yaml", "salt.sweeps.command"),
     "runs": Verb("list runs, show how two differ, clean up after dead ones: salt runs", "salt.cli.runs_command"),
@@ -79,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _for_verb(arguments: list[str]) -> list[str]:
-    """Fit, validate and test share a parser, which wants to see the verb; the others have one of their own."""
+    """Fit, validate, test and predict share a parser, which wants to see the verb; the others have one of their own."""
     return arguments if VERBS[arguments[0]].module == "salt.cli.lightning" else arguments[1:]
 
 
@@ -98,10 +99,17 @@ def guard(run: Callable[[], int]) -> int:
         return INTERRUPTED
 
 
+ONCE_A_NODE = ("salt.data.places", "salt.data.leases", "salt.data.staging")
+"""What any rank may do for all ranks of its machine, and says."""
+
+
 def speak() -> None:
-    """Show what salt's own rooms have to say; libraries have handlers of their own."""
+    """Show what salt's own rooms have to say; libraries have handlers of their own. Of ranks the first one speaks."""
     log = logging.getLogger("salt")
-    log.setLevel(logging.INFO)
+    rank = next((os.environ[name] for name in ("RANK", "SLURM_PROCID", "LOCAL_RANK") if name in os.environ), "0")
+    log.setLevel(logging.INFO if rank == "0" else logging.WARNING)
+    for name in ONCE_A_NODE:
+        logging.getLogger(name).setLevel(logging.INFO)
     if not log.handlers:
         handler = logging.StreamHandler()
         handler.setFormatter(logging.Formatter("salt: %(message)s"))

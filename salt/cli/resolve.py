@@ -19,6 +19,7 @@ from jsonargparse import Namespace
 
 from salt.cli import loggers, umami
 from salt.cli.files import PACKAGED, is_packaged, packaged_path
+from salt.cli.launch import Launch, launched
 from salt.data.dicts import read_class_dict
 from salt.data.sources import Pattern, open_sample
 from salt.training.run_files import absolute, exists, joined
@@ -32,7 +33,9 @@ FILES = ("train_file", "val_file", "test_file", "norm_dict", "class_dict")
 DEFAULT_MONITOR = "val/jets_classification_loss"
 """What base.yaml monitors."""
 
-READ_BY = {"fit": "data.train_file", "validate": "data.val_file", "test": "data.test_file"}
+READ_BY = {
+    "fit": "data.train_file", "validate": "data.val_file", "test": "data.test_file", "predict": "data.test_file",
+}  # fmt: skip
 """Verb -> the key of the file that it is about."""
 
 TIMESTAMP = re.compile(r"_\d{8}-\d{6}$")
@@ -45,7 +48,7 @@ class Asked:
     Parameters
     ----------
     verb : str
-        fit, validate or test.
+        fit, validate, test or predict.
     keys : frozenset[str]
         Names of the options given there, like trainer.devices.
     now : datetime
@@ -65,7 +68,7 @@ def resolve(config: Namespace, asked: Asked) -> Namespace:
     config = config.clone()
     rules = [packaged_files, files_beside, linked_norm_dict, umami_layout, class_names_of_file, class_weights]
     rules += [without_gpu, monitored_loss, switched_off]
-    rules += {"fit": [run_directory]}.get(asked.verb, [as_one_process])
+    rules += {"fit": [as_launched, run_directory]}.get(asked.verb, [as_evaluation])
     for rule in rules:
         rule(config, asked)
     return config
@@ -165,7 +168,7 @@ def _first(files: Any) -> str | None:
 def class_weights(config: Namespace, asked: Asked) -> None:
     """Weights of the classes in the losses that ask for the class dictionary."""
     wanted = [(key, task) for key, task in tasks(config) if task.get("use_class_dict")]
-    if asked.verb == "test" or not wanted or config.data.class_dict is None:
+    if asked.verb in {"test", "predict"} or not wanted or config.data.class_dict is None:
         return
     try:
         weights = read_class_dict(config.data.class_dict)
@@ -188,10 +191,11 @@ def without_gpu(config: Namespace, asked: Asked) -> None:
     trainer = config.trainer
     if torch.cuda.is_available() or trainer.accelerator not in {"gpu", "cuda"} or "trainer.accelerator" in asked.keys:
         return
-    wanted = {"accelerator": "cpu", "devices": 1, "precision": "32-true"}
+    launch = launched()
+    wanted = {"accelerator": "cpu", "devices": launch.per_node if launch else 1, "precision": "32-true"}
     changed = {k: v for k, v in wanted.items() if f"trainer.{k}" not in asked.keys}
     if trainer.devices in (-1, "-1"):  # all that there are; it may be a list
-        changed["devices"] = 1
+        changed["devices"] = wanted["devices"]
     for key, value in changed.items():
         trainer[key] = value
     log.info("no GPU here: trainer %s", ", ".join(f"{k} {v}" for k, v in changed.items()))
@@ -237,13 +241,40 @@ def run_directory(config: Namespace, asked: Asked) -> None:
     loggers.complete(config, run, old)
 
 
+def as_launched(config: Namespace, asked: Asked) -> None:
+    """As many devices as somebody else has started processes for, where the number is left to the machine."""
+    launch = launched()
+    if launch is not None and str(config.trainer.devices) in {"auto", "-1"}:
+        _fill(config.trainer, "devices", launch.per_node, "trainer.", launch.by)
+
+
+def as_evaluation(config: Namespace, asked: Asked) -> None:
+    """Several ranks where somebody has started them, or the command line says how; else one process. No logger."""
+    config.trainer.logger = False
+    launch = launched()
+    if launch is not None and launch.size > 1:
+        as_started(config, asked, launch)
+    elif "trainer.strategy" not in asked.keys:
+        as_one_process(config, asked)
+
+
+def as_started(config: Namespace, asked: Asked, launch: Launch) -> None:
+    """As many ranks as there are processes: what a config says was for its training; options are left for a check."""
+    wanted = {"devices": launch.per_node, "num_nodes": launch.nodes}
+    changed = {key: value for key, value in wanted.items() if f"trainer.{key}" not in asked.keys}
+    for key, value in changed.items():
+        config.trainer[key] = value
+    if "trainer.strategy" not in asked.keys:
+        config.trainer.strategy = "auto"
+
+
 def as_one_process(config: Namespace, asked: Asked) -> None:
-    """Testing writes one file in the order of the input, and validating is done with soon: one process, no logger."""
+    """Evaluating is done with soon: one process, whatever the training has taken."""
     if config.trainer.devices not in (1, "1", "auto"):  # a list, too
         log.info("Setting --trainer.devices=1")
     config.trainer.devices = 1
     config.trainer.num_nodes = 1
-    config.trainer.logger = False
+    config.trainer.strategy = "auto"
 
 
 def _fill(node: Namespace, key: str, value: Any, prefix: str, source: str) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from salt.data.names import by_nearness
 from salt.training.run_files import exists, is_url, joined
 
-FILE_OF = {"test": "data.test_file", "validate": "data.val_file"}
+FILE_OF = {"test": "data.test_file", "validate": "data.val_file", "predict": "data.test_file"}
 """Verb -> the key of the file that may be named after the run."""
 
 

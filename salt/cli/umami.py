@@ -97,6 +97,7 @@ READ_BY = {
     "fit": ("data.train_file", "data.val_file"),
     "validate": ("data.val_file", "data.train_file"),
     "test": ("data.test_file", "data.train_file"),
+    "predict": ("data.test_file", "data.train_file"),
 }
 """Verb -> the key of the file that it is about, and that of one which has to be alike."""
 

@@ -18,7 +18,7 @@ from salt.data.choice import Choice
 from salt.data.folds import Stage
 from salt.data.labeller import LabellerConfig
 from salt.data.loader import Loader
-from salt.data.loading import Loading, Shuffle
+from salt.data.loading import Loading, Mode, Shuffle
 from salt.data.objects import MaskformerConfig
 from salt.data.opening import Opening
 from salt.data.parameters import Parameters
@@ -298,7 +298,7 @@ class SaltDataModule(lightning.LightningDataModule):
             raise ValueError(f"no {name} jets have been opened: call setup({stage!r}) first")
         return self._splits[name]
 
-    def _loader(self, name: Stage, shuffle: Shuffle, blocks: tuple[int, int] | None = None) -> Loader:
+    def _loader(self, name: Stage, shuffle: Mode, blocks: tuple[int, int] | None = None) -> Loader:
         split = self.split(name)
         assert self._shuffle_seed is not None  # set when the jets were opened
         chosen = self.choice.jets(split, self.schema.global_object, name, self._shuffle_seed)
@@ -348,8 +348,9 @@ class SaltDataModule(lightning.LightningDataModule):
         return self._loader("val", "none")
 
     def test_dataloader(self) -> Loader:
-        """Test jets, in the order of the file."""
-        return self._loader("test", "none")
+        """Test jets, in the order of the file, of which each rank has a part; there may be too few for all ranks."""
+        self.allow_zero_length_dataloader_with_multiple_devices = True
+        return self._loader("test", "parts")
 
     def predict_dataloader(self) -> Loader:
         """Test jets, in the order of the file."""

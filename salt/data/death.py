@@ -154,3 +154,19 @@ def insisting(signal_of: Callable[[type[BaseException]], signal.Signals | None])
         yield
     finally:
         sys.unraisablehook = before
+
+
+def told_by_death_of(parent: int) -> None:
+    """Have SIGTERM come to this process when its parent ends, however that ends, where the system does so (Linux).
+
+    Unlike a worker such a process answers signals itself, and may have something to tidy up.
+
+    Parameters
+    ----------
+    parent : int
+        Process id of the parent, as that knew it; if it is no more, this process ends now.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    if os.getppid() != parent:
+        raise SystemExit(TERMINATED)

@@ -29,6 +29,8 @@ PREDICTED = "predicted"
 
 CHUNK_BYTES = 2**20
 CACHE_BYTES = 32 * 2**20
+JOINED_BYTES = 64 * 2**20
+"""Of a part that another rank has written, so much is in memory at once."""
 
 
 class Column(NamedTuple):
@@ -40,8 +42,15 @@ class Column(NamedTuple):
     """What slots without a constituent get."""
 
 
+def unfinished(path: Path, part: str) -> Path:
+    """Name that a file, or a part of it, has before it is whole."""
+    return path.with_name(f".{path.name}.{part}.tmp")
+
+
 class EvaluationFile:
     """HDF5 file that any HDF5 reads: gzip and shuffle are part of each. It has its name only once it is whole.
+
+    Of several ranks each writes a part, and the first one joins them: it appends those of the others to its own.
 
     Parameters
     ----------
@@ -49,14 +58,16 @@ class EvaluationFile:
         The file to write; one that is there is replaced.
     reader : Reader
         Reads what was tested.
+    part : str | None
+        End of the name that the file has before it is whole, an own one for each rank; None for that of this process.
     """
 
-    def __init__(self, path: Path, reader: Reader) -> None:
+    def __init__(self, path: Path, reader: Reader, part: str | None = None) -> None:
         self.path = path
         self.reader = reader
         self.num_jets = 0
         self._done: dict[str, int] = {}  # dataset -> the last jet that was written
-        self._unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        self._unfinished = unfinished(path, part or str(os.getpid()))
         self._file = h5py.File(self._unfinished, "w", rdcc_nbytes=CACHE_BYTES)
         self._file.attrs["writer_version"] = f"salt {version('salt-hep')}"
 
@@ -150,6 +161,25 @@ class EvaluationFile:
         dataset.resize(done + len(rows), axis=0)
         dataset[done:] = rows
         self.num_jets = len(dataset)
+
+    def close(self) -> Path:
+        """Close a part, which has all its jets now; where it is."""
+        self._file.close()
+        return self._unfinished
+
+    def join(self, part: Path) -> None:
+        """Append the jets of the part that follows, and remove it."""
+        with h5py.File(part) as file:
+            for name in self._done:
+                source, target = file[name], self._file[name]
+                jet_bytes = source.dtype.itemsize * int(np.prod(source.shape[1:]))
+                step, done = max(JOINED_BYTES // max(jet_bytes, 1), 1), len(target)
+                target.resize(done + len(source), axis=0)
+                for first in range(0, len(source), step):
+                    rows = source[first : first + step]
+                    target[done + first : done + first + len(rows)] = rows
+                self.num_jets = len(target)
+        part.unlink()
 
     def finish(self) -> None:
         """Close the file and give it its name."""

@@ -15,6 +15,7 @@ from salt.data.device import DeviceStore
 from salt.data.feeds import Feed, PartsFeed, StoreFeed
 from salt.data.loader import Loader, WorkerLoader
 from salt.data.order import Order, make_order
+from salt.data.parts import PartOrder
 from salt.data.space import DEFAULT_MEMORY, MEMORY_SHARE, in_words
 from salt.data.splits import Split
 
@@ -22,6 +23,8 @@ info = rank_zero_only(logging.getLogger(__name__).info)
 warn = rank_zero_only(logging.getLogger(__name__).warning)
 
 Shuffle = Literal["auto", "exact", "window", "batch", "none"]
+Mode = Shuffle | Literal["parts"]
+"""How the jets of an epoch follow each other; parts: each rank has a part of the file."""
 
 BLOCK_BYTES = 2**20
 """Jets of so many bytes are read together: disks are slow with less; windows of more blocks mix better."""
@@ -80,7 +83,7 @@ class Loading:
     free: int | None = None
 
     def loader(
-        self, split: Split, mode: Shuffle, chosen: NDArray | None, augmentation: Augmentation, epoch: Callable[[], int]
+        self, split: Split, mode: Mode, chosen: NDArray | None, augmentation: Augmentation, epoch: Callable[[], int]
     ) -> Loader:
         """Batches of a split.
 
@@ -88,7 +91,7 @@ class Loading:
         ----------
         split : Split
             The jets.
-        mode : Shuffle
+        mode : Mode
             How they are shuffled.
         chosen : NDArray | None
             (M,) which of them are used, rising; None for all.
@@ -105,7 +108,7 @@ class Loading:
             warn("data.num_workers is %d, but jets are read in turn by one thread here", self.num_workers)
         return Loader(feed, epoch, self.prefetch, self.pin_memory and self.device == "cpu")
 
-    def _feed(self, split: Split, mode: Shuffle, chosen: NDArray | None, augmentation: Augmentation) -> Feed:
+    def _feed(self, split: Split, mode: Mode, chosen: NDArray | None, augmentation: Augmentation) -> Feed:
         size, free = split.num_bytes, self.free
         fits = free is None or size <= free * MEMORY_SHARE
         if mode == "auto":
@@ -122,7 +125,7 @@ class Loading:
             store = DeviceStore(store, self.device)
         return StoreFeed(store, order, chosen, augmentation)
 
-    def _order(self, split: Split, mode: Shuffle, size: int, free: int | None, chosen: NDArray | None) -> Order:
+    def _order(self, split: Split, mode: Mode, size: int, free: int | None, chosen: NDArray | None) -> Order:
         """The order of a mode; blocks and windows of chosen jets lie among all others, which are read with them."""
         num_jets = split.num_jets if chosen is None else len(chosen)
         block = max(BLOCK_BYTES * num_jets // max(size, 1), 1)
@@ -130,6 +133,8 @@ class Loading:
         if self.blocks is not None and self.window_jets is None:
             block, num_blocks = self.blocks
         ranks = (self.rank, self.num_ranks)
+        if mode == "parts":
+            return PartOrder(num_jets, self.batch_size, *ranks, window_jets=block * num_blocks)
         return make_order(mode, num_jets, self.batch_size, self.seed, *ranks, block=block, num_blocks=num_blocks)
 
     def _num_blocks(self, block: int, free: int | None) -> int:
@@ -142,7 +147,7 @@ class Loading:
 FROM_FILES = "they are read from the files themselves"
 
 
-def _explain(mode: Shuffle, split: Split, size: int, free: int | None) -> None:
+def _explain(mode: Mode, split: Split, size: int, free: int | None) -> None:
     """Say which shuffle was chosen, and why."""
     what = "an exact shuffle of all jets in each epoch" if mode == "exact" else "an approximate shuffle"
     why = f"they take {in_words(size)}, and {in_words(free or 0)} of memory is free"

@@ -70,6 +70,7 @@ class Order(ABC):
         self.seed = seed
         self.rank = rank
         self.num_ranks = num_ranks
+        self.drop_last = drop_last
         full, left = divmod(num_jets, self.global_batch_size)
         self.num_batches = full + (left >= num_ranks and not drop_last)
         if self.num_batches == 0:
@@ -226,7 +227,11 @@ class ContiguousOrder(Order):
 
     def _jets(self, number: int) -> Tensor:
         start = number * self.global_batch_size
-        return self._share(torch.arange(start, min(start + self.global_batch_size, self.num_jets)))
+        return self._share(torch.arange(start, min(start + self._size(number), self.num_jets)))
+
+    def _size(self, number: int) -> int:
+        """Jets of a global batch."""
+        return self.global_batch_size
 
 
 class BatchOrder(ContiguousOrder):
@@ -244,13 +249,19 @@ class BatchOrder(ContiguousOrder):
 
 
 class FileOrder(ContiguousOrder):
-    """The order of the file, in each epoch."""
+    """The order of the file, in each epoch. Jets that are too few for a batch of all ranks are in the one before."""
 
     mode = "none"
 
     def numbers(self, epoch: int) -> Permutation:
         """Of the batches, one after the other."""
         return Identity()
+
+    def _size(self, number: int) -> int:
+        """Jets of a global batch: no jet is to be missing where jets are looked at once."""
+        left = self.num_jets - self.num_batches * self.global_batch_size
+        takes_them = number == self.num_batches - 1 and 0 < left < self.num_ranks and not self.drop_last
+        return self.global_batch_size + (left if takes_them else 0)
 
 
 def make_order(
