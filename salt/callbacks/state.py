@@ -15,6 +15,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from salt.callbacks.processes import Process
 from salt.callbacks.run_text import read_yaml, write_yaml
 from salt.callbacks.secrets import hidden, secrets_of_environment
+from salt.training.company import COMPANY
 from salt.training.run_files import joined
 
 NAME = "state.yaml"
@@ -91,7 +92,7 @@ class RunState(Callback):
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Write what ended the run."""
         if trainer.is_global_zero:
-            state, reason = ended_by(exception)
+            state, reason = ended_by(exception) if COMPANY.loss is None else ("failed", str(COMPANY.loss))
             reason = hidden(reason, secrets_of_environment())
             update(trainer.default_root_dir, state=state, ended=now(), reason=reason)
 

@@ -106,7 +106,8 @@ ONCE_A_NODE = ("salt.data.places", "salt.data.leases", "salt.data.staging")
 def speak() -> None:
     """Show what salt's own rooms have to say; libraries have handlers of their own. Of ranks the first one speaks."""
     log = logging.getLogger("salt")
-    rank = next((os.environ[name] for name in ("RANK", "SLURM_PROCID", "LOCAL_RANK") if name in os.environ), "0")
+    by_srun = "SLURM_PROCID" if "SLURM_STEP_NUM_TASKS" in os.environ else "LOCAL_RANK"  # the script of a job has one
+    rank = os.environ.get("RANK", os.environ.get(by_srun, "0"))
     log.setLevel(logging.INFO if rank == "0" else logging.WARNING)
     for name in ONCE_A_NODE:
         logging.getLogger(name).setLevel(logging.INFO)

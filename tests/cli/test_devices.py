@@ -62,6 +62,25 @@ def test_the_cpu_takes_any_number_of_processes(gpus, devices):
     assert causes("cpu", devices) == []
 
 
+SRUN = {"SLURM_JOB_ID": "7", "SLURM_STEP_NUM_TASKS": "4", "SLURM_STEP_NUM_NODES": "2", "SLURM_NTASKS": "8"}
+TORCHRUN = {"TORCHELASTIC_RUN_ID": "x", "WORLD_SIZE": "4", "GROUP_WORLD_SIZE": "2"}
+
+
+@pytest.mark.parametrize(("by", "variables"), [("srun", SRUN), ("torchrun", TORCHRUN)])
+@pytest.mark.parametrize(("devices", "nodes", "fits"), [(2, 2, True), ("2", 2, True), (4, 1, False), (2, 1, False)])
+def test_devices_have_to_be_the_processes_that_there_are(gpus, monkeypatch, by, variables, devices, nodes, fits):
+    gpus(0)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    config = Namespace(trainer=Namespace(accelerator="cpu", devices=devices, num_nodes=nodes))
+    found = list(misfits(config))
+    assert (not found) == fits
+    if not fits:
+        (misfit,) = found
+        assert f"trainer.devices is {devices} and trainer.num_nodes {nodes}, but {by} has started 4 " in misfit.cause
+        assert "--trainer.devices=2 --trainer.num_nodes=2" in misfit.mend
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="is about machines without a GPU")
 @pytest.mark.parametrize("devices", ["2", "[1]", "0,1", "auto", "-1"])
 def test_the_base_config_trains_on_the_cpu_whatever_gpus_a_config_asks_for(salt, overlay, devices):

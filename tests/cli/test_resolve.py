@@ -125,8 +125,49 @@ def test_a_logger_with_a_place_of_its_own_keeps_it(tmp_path):
 
 def test_testing_is_one_process_without_a_logger(lines):
     config = trainer(devices=[0, 1], num_nodes=2, logger=True)
-    resolve.as_one_process(config, asked(verb="test"))
+    resolve.as_evaluation(config, asked(verb="test"))
     assert (config.trainer.devices, config.trainer.num_nodes, config.trainer.logger) == (1, 1, False)
+    assert lines() == ["Setting --trainer.devices=1"]
+
+
+@pytest.fixture
+def started(monkeypatch):
+    """As if torchrun had started so many processes on so many nodes."""
+
+    def by_torchrun(size, nodes=1):
+        for name, value in {"TORCHELASTIC_RUN_ID": "1", "WORLD_SIZE": size, "GROUP_WORLD_SIZE": nodes}.items():
+            monkeypatch.setenv(name, str(value))
+
+    return by_torchrun
+
+
+def test_testing_takes_all_processes_that_were_started(started, lines):
+    started(4, nodes=2)
+    config = trainer(devices=1, num_nodes=1, strategy="fsdp", logger=True)
+    resolve.as_evaluation(config, asked(verb="predict"))
+    got = config.trainer
+    assert (got.devices, got.num_nodes, got.strategy, got.logger) == (2, 2, "auto", False)
+    assert lines() == []
+
+
+def test_testing_leaves_a_number_of_the_command_line_to_the_checks(started):
+    started(2)
+    config = trainer(devices=3, num_nodes=1, strategy="auto")
+    resolve.as_evaluation(config, asked("trainer.devices", verb="test"))
+    assert config.trainer.devices == 3
+
+
+def test_testing_is_on_several_ranks_where_a_strategy_is_asked_for(lines):
+    config = trainer(devices=2, num_nodes=1, strategy="ddp")
+    resolve.as_evaluation(config, asked("trainer.strategy", verb="test"))
+    assert (config.trainer.devices, config.trainer.strategy, lines()) == (2, "ddp", [])
+
+
+@pytest.mark.parametrize("verb", ["test", "validate", "predict"])
+def test_the_strategy_of_a_config_was_that_of_its_training(verb, lines):
+    config = trainer(devices=2, num_nodes=1, strategy="ddp")
+    resolve.as_evaluation(config, asked(verb=verb))
+    assert (config.trainer.devices, config.trainer.strategy) == (1, "auto")
     assert lines() == ["Setting --trainer.devices=1"]
 
 
