@@ -1,10 +1,13 @@
 import signal
 
+import lightning
 import pytest
 
 from salt.callbacks import state
 from salt.callbacks.processes import Process
 from salt.callbacks.run_text import read_yaml, write_yaml
+from salt.training.company import COMPANY, KILLED, Loss
+from salt.training.signals import TO_BE_CONTINUED, Stop
 
 
 def test_a_run_that_begins_is_running_by_this_process(tmp_path):
@@ -56,3 +59,22 @@ def test_how_a_run_ended_is_said_in_a_line(exception, said):
 
 def test_long_reasons_are_cut():
     assert len(state.ended_by(ValueError("x" * 9999))[1]) == state.LONGEST
+
+
+@pytest.mark.parametrize(
+    ("loss", "exception", "expected"),
+    [
+        (None, Stop(signal.SIGTERM), "interrupted"),
+        (Loss(1, TO_BE_CONTINUED), Stop(signal.SIGUSR1), "interrupted"),  # both were told to
+        (Loss(1, KILLED), Stop(signal.SIGTERM), "failed"),  # srun tells the other one
+        (Loss(1, KILLED), RuntimeError("connection closed"), "failed"),
+    ],
+)
+def test_a_rank_that_is_lost_fails_a_run_and_one_that_stops_with_the_others_does_not(
+    loss, exception, expected, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(COMPANY, "loss", loss)
+    state.begin(tmp_path)
+    trainer = lightning.Trainer(default_root_dir=tmp_path, logger=False, enable_progress_bar=False, accelerator="cpu")
+    state.RunState().on_exception(trainer, lightning.LightningModule(), exception)
+    assert read_yaml(tmp_path / state.NAME)["state"] == expected
