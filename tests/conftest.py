@@ -21,6 +21,7 @@ import yaml
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # so it is in what a script starts in the background
     signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # ignored after nohup
 
 OUTSIDE = tempfile.gettempdir()
 """Not inside pytest's own folders: another session could not clean up what is mounted there."""

@@ -6,8 +6,6 @@ import logging
 from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
-from lightning.fabric.plugins.environments import LightningEnvironment
-from lightning.pytorch.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
@@ -68,11 +66,8 @@ class Stopping(Callback):
         self._agreement.end()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Tell the ranks that this process has started."""
+        """There is an end already."""
         DOOR.look_away()
-        launcher = trainer.strategy.launcher
-        if isinstance(exception, Stop) and launcher is not None and trainer.is_global_zero:
-            launcher.kill(exception.number)
 
     def _stop(self, trainer: Trainer, number: int) -> None:
         """Save what is not saved yet, and raise."""
@@ -84,12 +79,4 @@ class Stopping(Callback):
                 trainer.save_checkpoint(joined(trainer.default_root_dir, FOLDER, LAST))
             run = trainer.default_root_dir
             info("stopped after step %d, all is saved; go on with: salt fit --resume %s", trainer.global_step, run)
-        raise Stop(number, 0 if _is_child(trainer) else None)
-
-
-def _is_child(trainer: Trainer) -> bool:
-    """Whether Lightning has started this process: it kills a run as soon as one of its children ends with a code."""
-    launcher = trainer.strategy.launcher
-    if not isinstance(launcher, _SubprocessScriptLauncher) or trainer.local_rank == 0:
-        return False
-    return isinstance(launcher.cluster_environment, LightningEnvironment)
+        raise Stop(number)

@@ -37,6 +37,7 @@ VERB is fit where none is named. What is none of the options below is the verb's
 
 The job runs in this folder, and in the environment that salt submit runs in where no option names another one.
 Slurm gives it the variables of your environment, keys of services too; none of them is written into a script.
+HTCondor shows a job's variables to everybody, so keys stay behind there: export them in a --prelude.
 """
 
 EPILOG = """

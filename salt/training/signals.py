@@ -41,13 +41,11 @@ class Stop(SystemExit):
     ----------
     number : int
         The signal.
-    code : int | None
-        Exit code; None for that of the signal.
     """
 
-    def __init__(self, number: int, code: int | None = None) -> None:
+    def __init__(self, number: int) -> None:
         self.number = signal.Signals(number)
-        super().__init__(EXIT_CODES[self.number] if code is None else code)
+        super().__init__(EXIT_CODES[self.number])
 
     def __str__(self) -> str:
         return f"stopped by {self.number.name}"

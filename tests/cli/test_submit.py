@@ -205,6 +205,7 @@ def test_options_that_mean_nothing_here_are_said(salt):
     assert "--signal-before means nothing to salt submit local" in answer.err
 
 
+@pytest.mark.slow
 def test_a_job_on_this_machine_trains(tmp_path):
     """In a process of its own: the training is a child of it, and writes to its stdout."""
     words = ["submit", "local", "--stage", "--array", "2", "--config", "gnn.yaml", *SHORT]

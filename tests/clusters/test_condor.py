@@ -473,6 +473,7 @@ def runs(job):
     return [path.parent for path in (job.directory / "logs").glob("simple_*/metadata.yaml")]
 
 
+@pytest.mark.slow
 def test_the_executable_trains_on_the_sample(training, start, htcondor):
     quick = replace(
         training, arguments=(*training.arguments, "--trainer.max_steps=2"), stage="$TMPDIR/salt-$SALT_JOB_ID"
@@ -491,6 +492,7 @@ def checkpoints(job):
     return {path.name for path in job.directory.glob("logs/*/ckpts/*.ckpt")}
 
 
+@pytest.mark.slow
 def test_a_training_that_is_stopped_and_evicted_goes_on_in_its_own_run(training, start):
     long = replace(training, arguments=(*training.arguments, "--trainer.max_epochs=3"))
     script = condor.render(long)["job.sh"]

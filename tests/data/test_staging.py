@@ -611,8 +611,9 @@ def test_copying_is_said_in_one_line_where_there_is_no_terminal(make, sources, f
 
 
 def test_nothing_is_said_where_nothing_is_copied(make, sources, caplog):
-    make().stage(sources)
     caplog.set_level(logging.INFO)
+    make().stage(sources)
+    caplog.clear()
     make().stage(sources)
     assert caplog.messages == []
 

@@ -5,7 +5,6 @@ import csv
 import re
 import shutil
 import signal
-import time
 from pathlib import Path
 
 import optuna
@@ -74,13 +73,12 @@ def test_the_folder_has_the_plan_and_the_page(swept):
 
 
 def test_a_finished_sweep_has_nothing_left_to_do(swept):
-    began = time.monotonic()
     answer = run_salt("sweep", "--study", swept[0])
     assert answer.code == 0
     assert "begins" not in answer.err
-    assert time.monotonic() - began < 10
 
 
+@pytest.mark.slow
 def test_a_value_that_fit_refuses_fails_its_trial_and_the_sweep_goes_on(space, salt):
     space(method="grid", parameters={"data.num_train": [500, -7, 1000]})
     answer = salt("sweep", "space.yaml", *TINY, "--study=study")
@@ -110,6 +108,7 @@ def test_a_loss_that_is_not_finite_fails_its_trial(space, salt):
     assert "finite" in found[1].reason
 
 
+@pytest.mark.slow
 def test_an_objective_that_is_not_logged_ends_the_sweep_before_the_first_epoch(space, salt):
     space()
     answer = salt("sweep", "space.yaml", *TINY, "--study=study", "--objective=val/los")

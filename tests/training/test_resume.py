@@ -102,7 +102,8 @@ def check_every_resumption(run, folder, moments, **options):
         seen_after, end_after = run(ckpt_path=path, **options)
         assert seen_after.items() <= seen.items(), path.name
         if seen_after:
-            others = [thread.name for thread in threading.enumerate()]  # they may draw from Python's random numbers
+            # other threads may draw from Python's random numbers
+            others = " ".join(thread.name for thread in threading.enumerate())
             assert differing(end, end_after) == [], (path.name, others)
         else:
             assert int(path.stem.rpartition("-")[2]) == end["global_step"], path.name
