@@ -33,8 +33,10 @@ test: setup lint ## the tests of every day: under 10 minutes, no root
 
 test-all: setup lint ## adds the slow, browser, peer and Slurm tests
 	@benchmarks/peers/setup
-	$(BIN)/python -m pytest -m "$(DAILY)" -n $(WORKERS) --dist loadfile
-	$(BIN)/python -m pytest -m "not ($(DAILY))"
+	@failed=0; \
+	$(BIN)/python -m pytest -m "$(DAILY)" -n $(WORKERS) --dist loadfile || failed=1; \
+	$(BIN)/python -m pytest -m "not ($(DAILY))" || failed=1; \
+	exit $$failed
 
 system: ## what CI needs from the system (apt, as root)
 	@setup/system.sh
