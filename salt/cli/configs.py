@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import yaml
 from jsonargparse import get_loader
 
-from salt.cli import class_paths, upstream
+from salt.cli import class_paths, moved, upstream
 from salt.training.run_files import open_run_file
 
 COMMAND_LINE = "the command line"
@@ -79,7 +79,8 @@ def read(file: str | Path) -> Source:
         raise ValueError(
             f"{file} (--config) {what}; a config is a mapping with keys such as name, model, data, trainer"
         )
-    return Source(str(file), class_paths.rewritten(upstream.rewritten(content, str(file))))
+    known = class_paths.rewritten(upstream.rewritten(content, str(file)))
+    return Source(str(file), moved.at_home(known, file))
 
 
 def options(arguments: Sequence[str]) -> Source:
