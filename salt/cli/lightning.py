@@ -28,6 +28,7 @@ from salt.callbacks.data_wait import DataWait
 from salt.callbacks.finite import FiniteCheck
 from salt.callbacks.label_check import LabelCheck
 from salt.callbacks.physics import PhysicsMetrics
+from salt.callbacks.progress import Progress
 from salt.callbacks.ranks import Ranks
 from salt.callbacks.record import RunRecord
 from salt.callbacks.state import RunState
@@ -270,7 +271,7 @@ def _required_labels(model: SaltModule) -> dict[str, list[str]]:
 
 def _always(verb: str) -> list[Callback]:
     """What every training has, and every evaluation, whatever callbacks its config names."""
-    of_fit = [LabelCheck(), DataWait(), FiniteCheck(), RunState(), Stopping(), *pruning.asked_for()]
+    of_fit = [LabelCheck(), DataWait(), FiniteCheck(), RunState(), Progress(), Stopping(), *pruning.asked_for()]
     return [Ranks(), *(of_fit if verb == "fit" else [])]
 
 
