@@ -8,12 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch.utilities.rank_zero import rank_zero_only
+from salt.training.run_files import CHECKPOINTS, is_url
 
-from salt.training.checkpoints import FOLDER
-from salt.training.run_files import is_url
-
-info = rank_zero_only(logging.getLogger(__name__).info)
+info = logging.getLogger(__name__).info
 
 
 def at_home(content: dict[str, Any], file: str | Path) -> dict[str, Any]:
@@ -29,7 +26,12 @@ def at_home(content: dict[str, Any], file: str | Path) -> dict[str, Any]:
     here = Path(file).absolute().parent
     trainer = content.get("trainer")
     there = trainer.get("default_root_dir") if isinstance(trainer, Mapping) else None
-    if is_url(file) or Path(file).name != "config.yaml" or not (here / FOLDER).is_dir() or not isinstance(there, str):
+    if (
+        is_url(file)
+        or Path(file).name != "config.yaml"
+        or not (here / CHECKPOINTS).is_dir()
+        or not isinstance(there, str)
+    ):
         return content
     if not Path(there).is_absolute() or os.path.realpath(there) == os.path.realpath(here):
         return content

@@ -15,12 +15,12 @@ from typing import Any, NamedTuple
 import torch
 
 from salt.training import foreign
-from salt.training.run_files import Entry, exists, listed, open_run_file
+from salt.training.run_files import CHECKPOINTS, Entry, exists, listed, open_run_file
 
 info = logging.getLogger(__name__).info
 warn = logging.getLogger(__name__).warning
 
-FOLDER = "ckpts"
+FOLDER = CHECKPOINTS
 """Of a run, with its checkpoints."""
 
 LAST = "last.ckpt"

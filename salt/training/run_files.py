@@ -13,6 +13,9 @@ from io import BytesIO
 from pathlib import Path
 from typing import IO, Any, BinaryIO, NamedTuple
 
+CHECKPOINTS = "ckpts"
+"""Folder of a run, with its checkpoints."""
+
 PART = ".part"
 """End of the name of a file that is being written."""
 
