@@ -13,6 +13,7 @@ import h5py
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from salt.cli.members import Asked, asked_for, chosen, config_of, same, setting
+from salt.data.death import EXIT_CODES
 from salt.data.ensemble import Combination, Mean, OutOfFold, owners, write_ensemble
 from salt.data.evaluation import TESTED, fingerprint
 from salt.data.fields import check_type
@@ -26,9 +27,6 @@ from salt.training import checkpoints
 log = logging.getLogger(__name__)
 
 TEST_FILE = "data.test_file"
-
-STOPPED = {75, 130, 143}
-"""Exit codes of what was told to end."""
 
 
 def is_sweep_asked(arguments: Sequence[str]) -> bool:
@@ -128,7 +126,7 @@ def _test(member: Member, arguments: Sequence[str]) -> None:
         if child.poll() is None:
             child.terminate()
             child.wait()
-    if code in STOPPED:
+    if code in EXIT_CODES.values():  # it was told to end
         raise SystemExit(code)
     if code:
         raise ValueError(

@@ -21,9 +21,7 @@ from pathlib import Path
 
 from salt.clusters.amounts import megabytes, seconds
 from salt.clusters.job import Job
-
-TO_BE_CONTINUED = 75
-"""Exit code of the executable that saved for the time limit, as of salt that saved."""
+from salt.data.death import TO_BE_CONTINUED
 
 CHECKPOINTED = 85
 """Exit code that HTCondor's manual proposes for "saved, begin me again": ERESTART."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import shlex
 
 from salt.clusters.amounts import seconds
-from salt.clusters.condor_description import CHECKPOINTED, TO_BE_CONTINUED
+from salt.clusters.condor_description import CHECKPOINTED
 from salt.clusters.job import Job, command_line, stage_lines
+from salt.data.death import TO_BE_CONTINUED
 
 TEMPLATE = """\
 #!/bin/bash

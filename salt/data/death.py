@@ -27,6 +27,17 @@ INTERRUPTED = 128 + signal.SIGINT
 TERMINATED = 128 + signal.SIGTERM
 """Exit codes that shells and batch systems know."""
 
+TO_BE_CONTINUED = 75
+"""Exit code after a batch system's warning: EX_TEMPFAIL of sysexits.h, try again later."""
+
+EXIT_CODES = {
+    signal.SIGINT: INTERRUPTED,
+    signal.SIGTERM: TERMINATED,
+    signal.SIGUSR1: TO_BE_CONTINUED,
+    signal.SIGUSR2: TO_BE_CONTINUED,
+}
+"""Signals that a run answers -> exit code; of two on different ranks the larger number counts."""
+
 SIGNALS: dict[type[BaseException], signal.Signals] = {SystemExit: signal.SIGTERM, KeyboardInterrupt: signal.SIGINT}
 """What is raised by which signal."""
 

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from salt.callbacks import processes, questions
+from salt.data.death import EXIT_CODES
 from salt.data.names import unknown
 from salt.sweeps import owner, process
 from salt.sweeps.folder import Member, State, best
@@ -21,9 +22,6 @@ from salt.sweeps.objective import NotLoggedError, objective
 from salt.sweeps.study import Study, Trial
 
 log = logging.getLogger(__name__)
-
-EXIT_CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGUSR1: 75, signal.SIGUSR2: 75}
-"""Those of `salt fit` (salt.training.signals, which needs torch)."""
 
 MOST_FAILURES = 3
 """In a row, after which a worker stops: the next ones would fail, too."""

@@ -15,21 +15,10 @@ from types import FrameType
 import torch
 import torch.distributed as dist
 
-from salt.data.death import insisting
+from salt.data.death import EXIT_CODES, insisting
 
 info = logging.getLogger(__name__).info
 warn = logging.getLogger(__name__).warning
-
-TO_BE_CONTINUED = 75
-"""Exit code after a batch system's warning: EX_TEMPFAIL of sysexits.h, try again later."""
-
-EXIT_CODES = {
-    signal.SIGINT: 128 + signal.SIGINT,
-    signal.SIGTERM: 128 + signal.SIGTERM,
-    signal.SIGUSR1: TO_BE_CONTINUED,
-    signal.SIGUSR2: TO_BE_CONTINUED,
-}
-"""Signals that a run answers -> exit code; of two on different ranks the larger number counts."""
 
 DEFAULTS = {signal.SIG_DFL, signal.default_int_handler}
 

@@ -6,8 +6,9 @@ import pytest
 from salt.callbacks import state
 from salt.callbacks.processes import Process
 from salt.callbacks.run_text import read_yaml, write_yaml
+from salt.data.death import TO_BE_CONTINUED
 from salt.training.company import COMPANY, KILLED, Loss
-from salt.training.signals import TO_BE_CONTINUED, Stop
+from salt.training.signals import Stop
 
 
 def test_a_run_that_begins_is_running_by_this_process(tmp_path):
