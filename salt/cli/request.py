@@ -19,6 +19,7 @@ from salt.clusters import amounts
 from salt.clusters.environments import chosen
 from salt.clusters.job import ON_DEVICES, STAGE, TASK, Job, Resources
 from salt.clusters.site import over
+from salt.sweeps.folder import PLAN, is_sweep, read_plan
 from salt.training.run_files import is_url
 
 info = logging.getLogger(__name__).info
@@ -29,8 +30,6 @@ MAX_RESTARTS = 3
 
 CPUS_WITH_GPU = 2
 """One core for the training's own thread, one for the thread that gathers the batches."""
-
-SWEEP = "sweep.yaml"
 
 SHARED = frozenset({"sweep"})
 """Verbs of which several tasks with the same arguments work on one thing."""
@@ -101,32 +100,32 @@ def _said(verb: str, arguments: Sequence[str]) -> Said:
     if verb not in ON_DEVICES:
         return Said([], [], [])
     positional = bool(arguments) and not arguments[0].startswith("-")
-    run = [arguments[0]] if positional and verb in {*FILE_OF, "predict"} else []
-    if verb in FILE_OF and not _is_sweep(run):
+    run = [arguments[0]] if positional and verb in FILE_OF else []
+    if verb in FILE_OF and not _is_of_sweep(run):
         arguments = with_run([verb, *arguments])[1:]
     files, options = configs.split(arguments)
     content = configs.options(options).content
     run += [str(content["resume"])] if content.get("resume") else []
     if verb == "sweep" and positional and not Path(arguments[0]).is_file():
         raise FileNotFoundError(f"no file {arguments[0]} for salt sweep\n  mend: name a YAML file with the parameters")
-    of_runs = [run_config(each) for each in run if not _is_sweep([each])]
+    of_runs = [run_config(each) for each in run if not _is_of_sweep([each])]
     sources = [configs.read(packaged_config(file)) for file in files if file not in of_runs]
     study = Path(str(content.get("study") or "")) if verb == "sweep" else Path()
     return Said(
         [configs.read(file) for file in of_runs],
         [*sources, Source(COMMAND_LINE, content)],
-        [_beginning(study / SWEEP)] if "study" in content and (study / SWEEP).is_file() else [],
+        [_beginning(study)] if "study" in content and is_sweep(study) else [],
     )
 
 
-def _beginning(file: Path) -> Source:
+def _beginning(study: Path) -> Source:
     """The options that a sweep began with."""
-    return Source(str(file), configs.options([str(word) for word in configs.read(file).content["arguments"]]).content)
+    return Source(str(study / PLAN), configs.options([str(word) for word in read_plan(study)["arguments"]]).content)
 
 
-def _is_sweep(run: Sequence[str]) -> bool:
+def _is_of_sweep(run: Sequence[str]) -> bool:
     """Whether the folder that is named is that of a sweep, of which each member has a config."""
-    return any(not is_url(each) and (Path(each) / SWEEP).is_file() for each in run)
+    return any(not is_url(each) and is_sweep(each) for each in run)
 
 
 def _numbers(options: Mapping[str, Any]) -> dict[str, int]:

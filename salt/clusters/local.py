@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import ctypes
 import logging
 import os
 import shlex
 import shutil
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from types import FrameType
 
 from salt.clusters.job import Job, command_line, stage_lines
-from salt.data.death import PR_SET_PDEATHSIG
+from salt.data.death import told_by_death_of
 
 info = logging.getLogger(__name__).info
 
@@ -61,20 +60,15 @@ def _run(script: str, task: int) -> int:
     """Run one task, with the signals that come to this process."""
     environment = {**os.environ, "SALT_TASK": str(task)}
     early: list[int] = []
+    told = partial(told_by_death_of, os.getpid())  # the training saves and ends where this process is killed
     with _handled(early.append):  # it may be at work before Popen returns
         # a group of its own: Ctrl-C in a terminal would come twice, from there and from here
-        process = subprocess.Popen(["bash", "-c", script], env=environment, process_group=0, preexec_fn=_end_with_us)
+        process = subprocess.Popen(["bash", "-c", script], env=environment, process_group=0, preexec_fn=told)
         with _handled(process.send_signal):
             for number in early:
                 process.send_signal(number)
             code = process.wait()
     return 128 - code if code < 0 else code
-
-
-def _end_with_us() -> None:
-    """Have the training save and end where this process is killed."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import select
 import signal
@@ -14,13 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from salt.callbacks import questions
+from salt.data.death import told_by_death_of
 from salt.sweeps import owner
 from salt.sweeps.folder import TRIALS
 from salt.sweeps.plan import Plan
 from salt.sweeps.space import option
 from salt.sweeps.study import Trial
-
-PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 PAUSE = 0.5
 """Seconds between two looks whether it has ended."""
@@ -146,14 +144,10 @@ def configs_in(arguments: Sequence[str]) -> list[tuple[str, bool]]:
 
 def _ended_with(worker: int) -> Callable[[], None]:
     """What a trial does first: it wants a SIGTERM, upon which it saves, when its worker ends without a word."""
-    set_death_signal = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
 
     def ask() -> None:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
             signal.signal(number, signal.SIG_DFL)  # what the worker answers
-        if set_death_signal is not None:
-            set_death_signal(PR_SET_PDEATHSIG, signal.SIGTERM)
-            if os.getppid() != worker:
-                os._exit(128 + signal.SIGTERM)
+        told_by_death_of(worker)
 
     return ask
