@@ -22,6 +22,9 @@ Inputs = Mapping[str, Tensor | Ragged]
 Labels = Mapping[str, Mapping[str, Tensor]]
 """Stream -> label -> (B,) for the global object, (T,) for constituents."""
 
+Columns = Mapping[str, Mapping[str, Tensor]]
+"""Stream -> column of the file -> (B,) for the global object, (T,) for constituents."""
+
 
 GLOBAL = "global"
 """The stream of variables of the global object that join the pooled representation."""
@@ -73,11 +76,14 @@ class Batch:
         Labels of each stream; empty where nothing asked for them.
     index : Tensor
         (B,) int64, the jets' places in the file: the order inside a batch is the loader's own.
+    columns : Columns
+        Further columns, not normalised, which the physical values of some tasks need.
     """
 
     inputs: Inputs
     labels: Labels
     index: Tensor
+    columns: Columns = field(default_factory=dict)
 
     def __len__(self) -> int:
         return self.index.shape[0]
@@ -92,13 +98,16 @@ class Batch:
             else torch.cat([batch.inputs[s] for batch in batches])  # type: ignore[misc]
             for s, x in first.inputs.items()
         }
-        labels = {s: {k: torch.cat([b.labels[s][k] for b in batches]) for k in of} for s, of in first.labels.items()}
-        return cls(inputs, labels, torch.cat([batch.index for batch in batches]))
+        labels = _joined([batch.labels for batch in batches])
+        columns = _joined([batch.columns for batch in batches])
+        return cls(inputs, labels, torch.cat([batch.index for batch in batches]), columns)
 
     def _map(self, tensor: Callable[[Tensor], Tensor], ragged: Callable[[Ragged], Ragged]) -> Batch:
         inputs = {s: ragged(x) if isinstance(x, Ragged) else tensor(x) for s, x in self.inputs.items()}
-        labels = {s: {k: tensor(v) for k, v in of.items()} for s, of in self.labels.items()}
-        return Batch(inputs, labels, tensor(self.index))
+        labels, columns = (
+            {s: {k: tensor(v) for k, v in of.items()} for s, of in each.items()} for each in (self.labels, self.columns)
+        )
+        return Batch(inputs, labels, tensor(self.index), columns)
 
     # Lightning refuses a bare frozen dataclass; one with its own doors passes.
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
@@ -108,3 +117,8 @@ class Batch:
     def pin_memory(self) -> Batch:
         """The same jets in page-locked memory."""
         return self._map(Tensor.pin_memory, Ragged.pin_memory)
+
+
+def _joined(parts: Sequence[Labels]) -> dict[str, dict[str, Tensor]]:
+    """Labels or columns of several batches, one after the other."""
+    return {s: {k: torch.cat([part[s][k] for part in parts]) for k in of} for s, of in parts[0].items()}

@@ -3,7 +3,7 @@
 from salt.models.saltmodel import SaltModel
 from salt.nn.embedding import InitNet, InputNorm
 from salt.nn.layers import GLU, Dense
-from salt.nn.pooling import GlobalAttentionPooling
+from salt.nn.pooling import GlobalAttentionPooling, Pooling
 from salt.nn.transformer import Transformer
 from salt.tasks.base import Task as TaskBase
 from salt.tasks.classification import ClassificationTask
@@ -16,6 +16,7 @@ __all__ = [
     "GlobalAttentionPooling",
     "InitNet",
     "InputNorm",
+    "Pooling",
     "SaltModel",
     "TaskBase",
     "Transformer",

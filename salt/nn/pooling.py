@@ -2,12 +2,35 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 from torch import Tensor, nn
 
-from salt.layout import Layout
+from salt.nn.encoder import Tokens
 
 
-class GlobalAttentionPooling(nn.Module):
+class Pooling(nn.Module, ABC):
+    """Makes one vector of the tokens of each jet.
+
+    Parameters
+    ----------
+    input_size : int
+        Width D of the tokens.
+    output_size : int
+        Width of the vector.
+    """
+
+    def __init__(self, input_size: int, output_size: int) -> None:
+        super().__init__()
+        self.input_size = input_size
+        self.output_size = output_size
+
+    @abstractmethod
+    def forward(self, tokens: Tokens) -> Tensor:
+        """Tokens (..., D) to jets (B, output_size)."""
+
+
+class GlobalAttentionPooling(Pooling):
     """Mean of a jet's tokens, weighted by the softmax of a learned score. A jet without tokens gives zeros.
 
     Parameters
@@ -17,10 +40,9 @@ class GlobalAttentionPooling(nn.Module):
     """
 
     def __init__(self, input_size: int) -> None:
-        super().__init__()
-        self.input_size = input_size
+        super().__init__(input_size, input_size)
         self.gate_nn = nn.Linear(input_size, 1)
 
-    def forward(self, x: Tensor, layout: Layout) -> Tensor:
+    def forward(self, tokens: Tokens) -> Tensor:
         """Tokens (..., D) to jets (B, D)."""
-        return layout.pool(self.gate_nn(x), x)
+        return tokens.layout.pool(self.gate_nn(tokens.x), tokens.x)

@@ -5,13 +5,15 @@ Shapes: B jets, "..." the tokens of a layout, D width, H heads, d = D / H, R reg
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from salt.layout import Layout, Merged
+from salt.layout import Layout
+from salt.nn.encoder import Encoded, Encoder, Tokens
 from salt.nn.layers import GLU, add_linear, make_norm
 
 ATTENTION_TYPES = ("torch-math", "torch-meff", "torch-flash", "flash-varlen")
@@ -106,7 +108,7 @@ class EncoderLayer(nn.Module):
         return self.dense(self.attn(x, layout))
 
 
-class Transformer(nn.Module):
+class Transformer(Encoder):
     """A transformer encoder over all constituents of a jet and a few registers.
 
     Registers are learned tokens that every jet has besides (Darcet et al., Vision transformers need registers,
@@ -147,36 +149,30 @@ class Transformer(nn.Module):
         dense_kwargs: dict[str, Any] | None = None,
         attn_kwargs: dict[str, Any] | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(embed_dim, embed_dim if out_dim is None else out_dim)
         if num_registers < 1:
             raise ValueError(
                 f"num_registers is {num_registers}: a transformer needs at least 1, or empty jets have no token"
             )
         if attn_type not in ATTENTION_TYPES:
             raise ValueError(f"unknown attn_type {attn_type!r}; there are {', '.join(ATTENTION_TYPES)}")
-        self.embed_dim = embed_dim
-        self.output_size = embed_dim if out_dim is None else out_dim
         self.drop_registers = drop_registers
         self.registers = nn.Parameter(torch.empty(num_registers, embed_dim).normal_(std=_REGISTER_STD))
         self.layers = nn.ModuleList(EncoderLayer(embed_dim, norm, dense_kwargs, attn_kwargs) for _ in range(num_layers))
         self.out_proj = nn.Linear(embed_dim, out_dim) if out_dim is not None else nn.Identity()
         self.out_norm = make_norm(norm, self.output_size) if do_final_norm else nn.Identity()
 
-    @property
-    def num_registers(self) -> int:
-        """R."""
-        return self.registers.shape[0]
-
-    def forward(self, streams: list[Tensor], merged: Merged) -> Tensor:
-        """Embedded streams (..., D) to merged tokens (..., output_size), the registers among them."""
-        x = merged.join(streams, self.registers)
+    def forward(self, streams: Sequence[Tokens]) -> Encoded:
+        """Embedded streams (..., D) to encoded ones (..., output_size); the registers are pooled, too."""
+        layouts = [stream.layout for stream in streams]
+        merged = type(layouts[0]).merge(layouts, self.registers.shape[0])
+        x = merged.join([stream.x for stream in streams], self.registers)
         for layer in self.layers:
             x = layer(x, merged.layout)
-        return self.out_norm(self.out_proj(x))
-
-    def to_pool(self, x: Tensor, merged: Merged) -> tuple[Tensor, Layout]:
-        """The tokens that the pooling sees, and their layout."""
-        return merged.without_registers(x) if self.drop_registers else (x, merged.layout)
+        x = self.out_norm(self.out_proj(x))
+        parts = [stream._replace(x=merged.part(x, place)) for place, stream in enumerate(streams)]
+        pooled = merged.without_registers(x) if self.drop_registers else (x, merged.layout)
+        return Encoded(parts, Tokens("", *pooled))
 
 
 _REGISTER_STD = 0.02

@@ -52,6 +52,10 @@ class Task(nn.Module, ABC):
         """Labels of its stream that the loader must bring for the loss."""
         return [self.label]
 
+    def required_columns(self) -> list[str]:
+        """Columns of its stream that `outputs` needs, beside what the net has said."""
+        return []
+
     def check_labels(self, ranges: Mapping[str, tuple[int, int]]) -> None:
         """Raise where the labels of the training jets cannot be learnt from.
 
@@ -86,5 +90,15 @@ class Task(nn.Module, ABC):
         return None
 
     @abstractmethod
-    def outputs(self, raw: Tensor, layout: Layout | None) -> dict[str, Tensor]:
-        """Physical values, under the names that files and the experiment's software carry."""
+    def outputs(self, raw: Tensor, columns: Mapping[str, Tensor], layout: Layout | None) -> dict[str, Tensor]:
+        """Physical values, under the names that files and the experiment's software carry.
+
+        Parameters
+        ----------
+        raw : Tensor
+            What `forward` has given.
+        columns : Mapping[str, Tensor]
+            What `required_columns` asks for, as far as there is: column -> (...).
+        layout : Layout | None
+            Where each jet's tokens are; None: one row a jet.
+        """

@@ -136,7 +136,7 @@ class ClassificationTask(Task):
     def _truth(self, labels: Mapping[str, Tensor]) -> Tensor:
         return self.classes(labels[self.label])
 
-    def outputs(self, raw: Tensor, layout: Layout | None) -> dict[str, Tensor]:
+    def outputs(self, raw: Tensor, columns: Mapping[str, Tensor], layout: Layout | None) -> dict[str, Tensor]:
         """A probability (...) for each class: pb, pc, pu; pPileup, ..."""
         probabilities = raw.softmax(-1)
         return {p: probabilities[..., i] for i, p in enumerate(output_names(self.class_names))}

@@ -5,6 +5,7 @@ Shapes: "..." the tokens of a layout, "pairs" all ordered pairs of tokens of one
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -96,7 +97,7 @@ class VertexingTask(Task):
         """Pairs of tracks of displaced vertices."""
         return Vertexing(self.label)
 
-    def outputs(self, raw: Tensor, layout: Layout | None) -> dict[str, Tensor]:
+    def outputs(self, raw: Tensor, columns: Mapping[str, Tensor], layout: Layout | None) -> dict[str, Tensor]:
         """VertexIndex (...): the place in the jet of the first track of each track's vertex."""
         assert layout is not None
         probability = raw.squeeze(-1).sigmoid()

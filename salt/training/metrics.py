@@ -12,7 +12,7 @@ from torch import Tensor
 from salt.layout import Packed
 from salt.metrics.monitor import Monitor, reduce
 from salt.metrics.options import MetricOptions
-from salt.models.saltmodel import SaltModel
+from salt.models.tagger import Tagger
 from salt.ragged import Ragged, Segments
 from salt.types import Batch, Labels, Preds
 
@@ -60,7 +60,7 @@ class Figures:
 
     Parameters
     ----------
-    model : SaltModel
+    model : Tagger
         The model.
     options : MetricOptions
         What is wanted.
@@ -68,7 +68,7 @@ class Figures:
         The global object's transverse momentum [MeV] among the input variables; None: the first of `PT_NAMES` there.
     """
 
-    def __init__(self, model: SaltModel, options: MetricOptions, pt_variable: str | None = None) -> None:
+    def __init__(self, model: Tagger, options: MetricOptions, pt_variable: str | None = None) -> None:
         self._jets = model.schema.global_object
         self._streams = {task.name: task.input_name for task in model.heads()}
         found = {task.name: task.monitor(options, task.input_name == self._jets) for task in model.heads()}
@@ -90,7 +90,7 @@ class Figures:
                     f"write names that are among the class_names of a task on {self._jets!r}"
                 )
 
-    def _find_pt(self, model: SaltModel, pt_variable: str | None) -> int:
+    def _find_pt(self, model: Tagger, pt_variable: str | None) -> int:
         variables = model.schema.variables.get(self._jets, [])
         wanted = PT_NAMES if pt_variable is None else (pt_variable,)
         for name in wanted:

@@ -20,7 +20,7 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
 from salt.data.dicts import read_norm_dict
-from salt.models.saltmodel import SaltModel
+from salt.models.tagger import Tagger
 from salt.nn.embedding import InputNorm
 from salt.training.ema import Averaged, WeightAverage, take_average
 from salt.training.losses import Losses, LossSums, global_mean, over_ranks
@@ -36,7 +36,7 @@ class SaltModule(lightning.LightningModule):
 
     Parameters
     ----------
-    model : SaltModel
+    model : Tagger
         The model.
     lrs_config : LRSConfig | None
         The schedule of the learning rate; None: the default one.
@@ -53,7 +53,7 @@ class SaltModule(lightning.LightningModule):
 
     def __init__(
         self,
-        model: SaltModel,
+        model: Tagger,
         lrs_config: LRSConfig | None = None,
         norm_dict: Path | None = None,
         name: str = "salt",
@@ -98,7 +98,7 @@ class SaltModule(lightning.LightningModule):
 
     def test_step(self, batch: Batch, batch_idx: int) -> dict[str, dict[str, Tensor]]:
         """Physical values of each task: task -> name -> (B,) or (T,)."""
-        return self.model.outputs(self(batch.inputs), batch.inputs)
+        return self.model.outputs(self(batch.inputs), batch.inputs, batch.columns)
 
     def on_train_epoch_start(self) -> None:
         """Begin to add up the losses of an epoch."""

@@ -217,7 +217,7 @@ def test_a_value_that_is_none_of_those_allowed_is_answered_with_them(refusal):
         (task(loss="torch.nn.CrossEntropyLos"), "nearest: CrossEntropyLoss,"),
         (nested("trainer.callbacks", [{"class_path": "salt.callbacks.CheckPoint"}]), "nearest: Checkpoint,"),
         (nested("model.model.class_path", "SaltModle"), "nearest: salt.models.SaltModel,"),
-        (net("pool_net", "salt.models.Dense", input_size=1), "not correspond to a subclass of GlobalAttentionPooling"),
+        (net("pool_net", "salt.models.Dense", input_size=1), "not correspond to a subclass of Pooling"),
     ],
 )
 def test_an_unknown_class_is_answered_with_the_nearest(refusal, content, says):

@@ -93,7 +93,7 @@ def test_the_scores_are_those_of_the_model_called_jet_by_jet(salt, own_run, smal
             "tracks": Ragged.from_lengths(values, torch.tensor([len(values)])),
         }
         with torch.inference_mode():
-            says = module.model.outputs(module.model(module.norm(inputs), One), inputs, One)
+            says = module.model.outputs(module.model(module.norm(inputs), One), inputs, {}, One)
         expected = [float(says["jets_classification"][name]) for name in SCORES]
         assert [jets[f"GNN_{name}"][number] for name in SCORES] == pytest.approx(expected, abs=1e-5)
         origin = tracks["GNN_pFromB"][number][tracks["valid"][number]]

@@ -99,7 +99,7 @@ def test_numbers_without_a_point_are_numbers(printed, tmp_path):
 def test_gn2_size_on_top_of_gnn_is_four_layers_of_width_256(built):
     model = built("--config", "gnn.yaml", "--config", "gn2_size.yaml")
     assert len(model.encoder.layers) == 4
-    assert model.encoder.embed_dim == 256
+    assert model.encoder.input_size == 256
     assert [net.net.output_size for net in model.init_nets] == [256]
     assert model.pool_net.input_size == 128
 

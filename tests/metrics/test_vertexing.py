@@ -38,7 +38,7 @@ def test_a_hand_counted_jet():
 def test_clusters_are_those_of_the_task(jets):
     raw, _, layout = jets
     task = VertexingTask("v", "tracks", "vertex", {"input_size": 4, "output_size": 1})
-    index = task.outputs(raw, layout)["VertexIndex"]
+    index = task.outputs(raw, {}, layout)["VertexIndex"]
     expected = (index + layout.segments.offsets[layout.segments.owner]).numpy()  # first track of each one's cluster
     found = clusters(raw.flatten().numpy(), layout.segments.offsets.numpy())
     assert len(np.unique(np.stack([found, expected]), axis=1).T) == len(np.unique(found)) == len(np.unique(expected))
@@ -51,7 +51,7 @@ def test_efficiency_and_purity_are_those_of_the_report(jets):
     real = np.arange(lengths.max()) < lengths[:, None]
     columns = {name: np.zeros(real.shape, np.int64) for name in ("ftagTruthVertexIndex", "VertexIndex")}
     columns["ftagTruthVertexIndex"][real] = truth.numpy()
-    columns["VertexIndex"][real] = task.outputs(raw, layout)["VertexIndex"].numpy()
+    columns["VertexIndex"][real] = task.outputs(raw, {}, layout)["VertexIndex"].numpy()
     pairs = count_pairs(Tracks(columns, real, real), "VertexIndex")
     assert counted(raw, truth, layout).counts["pairs"].tolist() == [pairs.true, pairs.grouped, pairs.correct]
     assert counted(raw, truth, layout).figures() == {"efficiency": pairs.efficiency, "purity": pairs.purity}

@@ -1,98 +1,15 @@
-"""Packed equals padded: the oracle holds every jet in 43 slots with masks, the way the field has always done it.
-
-Shapes: B jets, L slots, D width.
-"""
+"""Packed equals padded, and one jet at a time equals both."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from salt.layout import Layout, Merged, One, Packed
+from salt.layout import Layout, One, Packed
 from salt.ragged import Ragged, Segments
 from salt.types import Batch
-
-SLOTS = 43
-
-
-class Padded(Layout):
-    """Tokens (B, L, D), and which of them are real (B, L)."""
-
-    def __init__(self, valid: Tensor) -> None:
-        self.valid = valid
-
-    @classmethod
-    def of(cls, stream: Ragged) -> tuple[Tensor, Padded]:
-        lengths = stream.segments.lengths
-        valid = torch.arange(SLOTS) < lengths[:, None]
-        padded = stream.values.new_full((*valid.shape, *stream.values.shape[1:]), 77)
-        padded[valid] = stream.values
-        return padded, cls(valid)
-
-    @classmethod
-    def merge(cls, layouts: Sequence[Padded], num_registers: int = 0) -> PaddedMerge:
-        return PaddedMerge([layout.valid for layout in layouts], num_registers)
-
-    def spread(self, x: Tensor) -> Tensor:
-        return x[:, None]
-
-    def attend(self, qkv: Tensor, scale: float, dropout: float = 0.0) -> Tensor:
-        q, k, v = qkv.permute(2, 0, 3, 1, 4)
-        logits = (q @ k.transpose(-1, -2) * scale).masked_fill(~self.valid[:, None, None], -torch.inf)
-        weight = logits.softmax(-1).nan_to_num(0)
-        return (weight @ v).transpose(1, 2)
-
-    def pool(self, score: Tensor, x: Tensor) -> Tensor:
-        weight = score.masked_fill(~self.valid[..., None], -torch.inf).softmax(1).nan_to_num(0)
-        return (weight * x).sum(1)
-
-    def _pairs(self) -> Tensor:
-        apart = ~torch.eye(self.valid.shape[1], dtype=torch.bool)
-        return self.valid[:, :, None] & self.valid[:, None] & apart
-
-    def pair_map(self, fn: nn.Module, a: Tensor, b: Tensor) -> Tensor:
-        return fn(a[:, :, None] + b[:, None])[self._pairs()]
-
-    def pair(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        full = (*x.shape, x.shape[1])
-        return x[:, :, None].expand(full)[self._pairs()], x[:, None].expand(full)[self._pairs()]
-
-    def _square(self, pairs: Tensor) -> Tensor:
-        square = pairs.new_zeros(self._pairs().shape)
-        square[self._pairs()] = pairs
-        return square
-
-    def swap(self, pairs: Tensor) -> Tensor:
-        return self._square(pairs).transpose(1, 2)[self._pairs()]
-
-    def connect(self, linked: Tensor) -> Tensor:
-        square = self._square(linked)
-        place = torch.arange(square.shape[1]).expand(square.shape[:2]).clone()
-        for _ in range(square.shape[1]):
-            place = torch.where(square, place[:, None], SLOTS).amin(2).minimum(place)
-        return place
-
-
-class PaddedMerge(Merged):
-    def __init__(self, valids: list[Tensor], num_registers: int) -> None:
-        self.num_registers, self.widths = num_registers, [valid.shape[1] for valid in valids]
-        registers = torch.ones(valids[0].shape[0], num_registers, dtype=torch.bool)
-        self.layout = Padded(torch.cat([*valids, registers], 1))
-
-    def join(self, streams: Sequence[Tensor], registers: Tensor | None = None) -> Tensor:
-        if registers is None:
-            return torch.cat(list(streams), 1)
-        return torch.cat([*streams, registers.expand(streams[0].shape[0], *registers.shape)], 1)
-
-    def part(self, x: Tensor, stream: int) -> Tensor:
-        return x.split([*self.widths, self.num_registers], 1)[stream]
-
-    def without_registers(self, x: Tensor) -> tuple[Tensor, Padded]:
-        count = sum(self.widths)
-        return x[:, :count], Padded(self.layout.valid[:, :count])
+from tests.models.padded import Padded
 
 
 def run(model, batch: Batch, house: type[Layout]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
@@ -112,7 +29,7 @@ def run(model, batch: Batch, house: type[Layout]) -> tuple[dict[str, Tensor], di
     losses = model.losses(preds, labels, house)
     sum(total / count.clamp(min=1e-9) for total, count in losses.values()).backward()
     named = {f"{task}.loss": torch.stack([s, c.to(s.dtype)]) for task, (s, c) in losses.items()}
-    for task, columns in model.outputs(preds, batch.inputs, house).items():
+    for task, columns in model.outputs(preds, batch.inputs, {}, house).items():
         for name, value in columns.items():
             flat = value[Padded.of(batch.inputs["tracks"])[1].valid] if padded and value.dim() == 2 else value
             named[f"{task}.{name}"] = flat
@@ -150,14 +67,14 @@ def test_one_jet_at_a_time_equals_packed(make_model, make_batch, case):
     model = make_model(**CASES[case]).eval()
     batch = make_batch()
     with torch.no_grad():
-        packed = model.outputs(model(batch.inputs), batch.inputs)
+        packed = model.outputs(model(batch.inputs), batch.inputs, {})
         for jet in range(len(batch)):
             inputs = {"jets": batch.inputs["jets"][jet : jet + 1]}
             for stream in ("tracks", "flows"):
                 ragged = batch.inputs[stream]
                 values = ragged.values[ragged.offsets[jet] : ragged.offsets[jet + 1]]
                 inputs[stream] = Ragged.from_lengths(values, torch.tensor([len(values)]))
-            one = model.outputs(model(inputs, One), inputs, One)
+            one = model.outputs(model(inputs, One), inputs, {}, One)
             offsets = batch.inputs["tracks"].offsets
             for task, columns in packed.items():
                 rows = slice(jet, jet + 1) if task.startswith("jets") else slice(offsets[jet], offsets[jet + 1])
