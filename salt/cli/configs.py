@@ -15,6 +15,7 @@ import yaml
 from jsonargparse import get_loader
 
 from salt.cli import class_paths, moved, upstream
+from salt.cli.documents import document
 from salt.training.run_files import open_run_file
 
 COMMAND_LINE = "the command line"
@@ -66,7 +67,7 @@ def read(file: str | Path) -> Source:
     """The mapping in a YAML file, which may be on a server."""
     try:
         with open_run_file(file) as stream:
-            content = get_loader("yaml")(stream.read())
+            content = document(stream.read())
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""

@@ -63,3 +63,9 @@ def test_the_source_of_a_key_is_the_last_that_has_it():
 def test_a_number_in_scientific_notation_is_a_number(tmp_path):
     (tmp_path / "a.yaml").write_text("a: 1e-7\n")
     assert read(tmp_path / "a.yaml").content == {"a": 1e-7}
+
+
+def test_an_anchor_may_be_given_again_and_the_last_one_before_an_alias_is_meant(tmp_path):
+    (tmp_path / "a.yaml").write_text("a: &x 1\nb: *x\nc: &x 2\nd: *x\n")
+    assert read(tmp_path / "a.yaml").content["b"] == 1
+    assert read(tmp_path / "a.yaml").content["d"] == 2
