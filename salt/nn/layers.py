@@ -34,11 +34,11 @@ class SplitLinear(nn.Linear):
         return [F.linear(x, w, b) for x, w, b in zip(parts, weights, biases, strict=True)]
 
 
-def make_activation(name: str) -> nn.Module:
-    """The activation of `torch.nn` with this name."""
+def make_activation(name: str, in_place: bool = True) -> nn.Module:
+    """The activation of `torch.nn` with this name; in place where it can, unless its input is a part of something."""
     if not hasattr(nn, name):
         raise ValueError(f"unknown activation {name!r}; any class of torch.nn is known: ReLU, SiLU, GELU, ...")
-    return nn.ReLU(inplace=True) if name == "ReLU" else getattr(nn, name)()
+    return nn.ReLU(inplace=in_place) if name == "ReLU" else getattr(nn, name)()
 
 
 class Dense(nn.Module):
@@ -153,7 +153,7 @@ class GLU(nn.Module):
         self.in_proj = nn.Linear(embed_dim, 2 * hidden_dim if gated else hidden_dim, bias=bias)
         self.out_proj = nn.Linear(hidden_dim, embed_dim, bias=bias)
         self.drop = nn.Dropout(dropout)
-        self.activation = make_activation(activation)
+        self.activation = make_activation(activation, in_place=not gated)
 
     def forward(self, residual: Tensor, x: Tensor) -> Tensor:
         """What becomes of tokens (..., D), added to the residual (..., D)."""

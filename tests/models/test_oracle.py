@@ -42,6 +42,7 @@ CASES = {
     "dropped registers": {"num_registers": 2, "drop_registers": True},
     "two streams": {"streams": ("tracks", "flows")},
     "RMSNorm, gated": {"norm": "RMSNorm", "dense_kwargs": {"gated": True}},
+    "gated by ReLU": {"dense_kwargs": {"gated": True, "activation": "ReLU"}},
     "no encoder": {"encoder": False},
     "no encoder, two streams": {"encoder": False, "streams": ("tracks", "flows")},
 }
