@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from functools import reduce
 from typing import Self
 
 import torch
@@ -172,7 +173,8 @@ class PackedMerge(Merged):
         parts = list(streams)
         if registers is not None:
             parts.append(registers.expand(self._tokens.num_jets, *registers.shape).flatten(0, 1))
-        return join(tuple(self._positions), *parts) if len(parts) > 1 else parts[0]
+        dtype = reduce(torch.promote_types, [part.dtype for part in parts])  # of registers under autocast, like cat
+        return join(tuple(self._positions), *[part.to(dtype) for part in parts]) if len(parts) > 1 else parts[0]
 
     def part(self, x: Tensor, stream: int) -> Tensor:
         return take(x, self._positions[stream]) if len(self._positions) > 1 else x

@@ -131,3 +131,14 @@ def test_segments_know_their_pairs():
     assert pairs.first.tolist() == [0, 0, 1, 1, 2, 2, 4, 5]
     assert pairs.second.tolist() == [1, 2, 0, 2, 0, 1, 5, 4]
     assert pairs.swapped.tolist() == [2, 4, 0, 5, 1, 3, 7, 6]
+
+
+@pytest.mark.parametrize("streams", [("tracks",), ("tracks", "flows")], ids=str)
+def test_a_model_trains_under_autocast(make_model, make_batch, streams):
+    model, batch = make_model(streams=streams, dtype=torch.float32), make_batch(dtype=torch.float32)
+    with torch.autocast("cpu", torch.bfloat16):
+        preds = model(batch.inputs)
+        losses = model.losses(preds, batch)
+        sum(total / count.clamp(min=1) for total, count in losses.values()).backward()
+    assert all(torch.isfinite(total) for total, _ in losses.values())
+    assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
