@@ -19,6 +19,9 @@ UNLABELLED = -1
 """Class of jets of no class: cross-entropies ignore it."""
 _KEY = "data.labeller_config"
 
+RENAMED = {"qcdxx": "qcdll"}
+"""Names of classes in older configs -> what atlas-ftag-tools calls them today."""
+
 
 @dataclass(frozen=True)
 class LabellerConfig:
@@ -65,10 +68,10 @@ class Labeller(Derivation):
 
         known = [flavour.name for flavour in Flavours]
         for each in class_names:
-            if each not in known:
+            if RENAMED.get(each, each) not in known:
                 raise ValueError(unknown("class", each, known, f"atlas-ftag-tools ({self.key})"))
         self.require_labels = require_labels
-        self.cuts = {each: list(Flavours[each].cuts) for each in class_names}
+        self.cuts = {each: list(Flavours[RENAMED.get(each, each)].cuts) for each in class_names}
 
     def reads(self) -> list[str]:
         """Truth fields that the classes are cut on."""

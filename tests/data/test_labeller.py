@@ -29,6 +29,10 @@ def test_jets_of_no_class_are_an_error_where_labels_are_required():
     assert "data.labeller_config.require_labels: false" in str(error.value)
 
 
+def test_a_class_goes_by_its_older_name_too():
+    assert Labeller(["qcdbb", "qcdxx"]).cuts["qcdxx"] == Labeller(["qcdll"]).cuts["qcdll"]
+
+
 def test_a_class_may_have_several_cuts():
     rows = {
         "R10TruthLabel_R22v1": np.array([10, 10, 10, 11]),
