@@ -12,9 +12,9 @@ from jsonargparse._util import import_object
 
 from salt.cli.configs import Source, merge
 from salt.data.names import NUM_NEAREST, by_nearness
+from salt.nn.attention import Attention
 from salt.nn.embedding import InitNet
 from salt.nn.layers import GLU, Dense
-from salt.nn.transformer import Attention
 from salt.training.schedule import LRSConfig
 
 INNER: Mapping[str, tuple[type, frozenset[str]]] = {
