@@ -14,6 +14,7 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
+from salt.kernels.across import attend_across
 from salt.kernels.attention import attend
 from salt.kernels.pairs import pair_labels, pair_map
 from salt.kernels.segments import join, pool, spread, take
@@ -33,6 +34,11 @@ class Layout(ABC):
     def merge(cls, layouts: Sequence[Self], num_registers: int = 0) -> Merged:
         """Put several streams of the same jets, and some registers a jet, into one."""
 
+    @property
+    @abstractmethod
+    def num_jets(self) -> int:
+        """B."""
+
     @abstractmethod
     def spread(self, x: Tensor) -> Tensor:
         """Give each token its jet's row: (B, D) -> something that adds to (..., D)."""
@@ -40,6 +46,15 @@ class Layout(ABC):
     @abstractmethod
     def attend(self, qkv: Tensor, scale: float, dropout: float = 0.0) -> Tensor:
         """Softmax attention inside each jet: (..., 3, H, d) -> (..., H, d)."""
+
+    @abstractmethod
+    def attend_across(
+        self, q: Tensor, k: Tensor, v: Tensor, others: Self, scale: float, dropout: float = 0.0
+    ) -> Tensor:
+        """Softmax attention to the tokens of another stream of the same jet: (..., H, d) thrice -> (..., H, d).
+
+        A token of a jet without such others gets 0.
+        """
 
     @abstractmethod
     def pool(self, score: Tensor, x: Tensor) -> Tensor:
@@ -106,11 +121,20 @@ class Packed(Layout):
     def merge(cls, layouts: Sequence[Packed], num_registers: int = 0) -> PackedMerge:
         return PackedMerge([layout.segments for layout in layouts], num_registers)
 
+    @property
+    def num_jets(self) -> int:
+        return self.segments.num_jets
+
     def spread(self, x: Tensor) -> Tensor:
         return spread(x, self.segments)
 
     def attend(self, qkv: Tensor, scale: float, dropout: float = 0.0) -> Tensor:
         return attend(qkv, self.segments, scale, dropout)
+
+    def attend_across(
+        self, q: Tensor, k: Tensor, v: Tensor, others: Packed, scale: float, dropout: float = 0.0
+    ) -> Tensor:
+        return attend_across(q, k, v, self.segments, others.segments, scale, dropout)
 
     def pool(self, score: Tensor, x: Tensor) -> Tensor:
         return pool(score, x, self.segments)
@@ -151,10 +175,7 @@ class PackedMerge(Merged):
 
     def __init__(self, streams: list[Segments], num_registers: int = 0) -> None:
         self._num_registers = num_registers
-        if len(streams) == 1:
-            self._tokens = streams[0]
-        else:
-            self._tokens = Segments(torch.stack([segments.offsets for segments in streams]).sum(0))
+        self._tokens = Segments.together(streams)
         merged = self._tokens.with_extra(num_registers)
         self.layout = Packed(merged)
         before = merged.offsets[:-1]  # (B,) merged row of each jet's next token
@@ -200,12 +221,20 @@ class One(Layout):
     def merge(cls, layouts: Sequence[One], num_registers: int = 0) -> OneMerge:
         return OneMerge(num_registers)
 
+    @property
+    def num_jets(self) -> int:
+        return 1
+
     def spread(self, x: Tensor) -> Tensor:
         return x
 
     def attend(self, qkv: Tensor, scale: float, dropout: float = 0.0) -> Tensor:
-        q, key, v = qkv.permute(1, 2, 0, 3)  # (H, n, d) each
-        weight = torch.softmax(q @ key.transpose(1, 2) * scale, -1)
+        q, k, v = qkv.unbind(1)
+        return self.attend_across(q, k, v, self, scale, dropout)
+
+    def attend_across(self, q: Tensor, k: Tensor, v: Tensor, others: One, scale: float, dropout: float = 0.0) -> Tensor:
+        q, k, v = (x.transpose(0, 1) for x in (q, k, v))  # (H, n, d) each, n of either stream
+        weight = torch.softmax(q @ k.transpose(1, 2) * scale, -1)
         weight = torch.nn.functional.dropout(weight, dropout)
         return (weight @ v).transpose(0, 1)
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 
@@ -61,9 +62,19 @@ class Segments:
         return self.offsets.shape[0] - 1
 
     @cached_property
+    def counts(self) -> NDArray[np.int64]:
+        """(B,) number of tokens of each jet, for the host: known on other devices, too, without asking them."""
+        return self.lengths.cpu().numpy()
+
+    @cached_property
     def num_tokens(self) -> int:
         """T."""
-        return int(self.offsets[-1])
+        return int(self.offsets[-1] if self.offsets.device.type == "cpu" else self.counts.sum())
+
+    @cached_property
+    def longest(self) -> int:
+        """Largest number of tokens of a jet."""
+        return int(self.counts.max(initial=0))
 
     @cached_property
     def lengths(self) -> Tensor:
@@ -73,12 +84,12 @@ class Segments:
     @cached_property
     def owner(self) -> Tensor:
         """(T,) the jet that each token belongs to."""
-        return _repeat(torch.arange(self.num_jets, device=self.offsets.device), self.lengths)
+        return _repeat(torch.arange(self.num_jets, device=self.offsets.device), self.lengths, self.num_tokens)
 
     @cached_property
     def runs(self) -> list[Run]:
         """Neighbouring jets of equal length, in order."""
-        lengths = self.lengths.cpu().numpy()
+        lengths = self.counts
         ends = np.append(np.flatnonzero(np.diff(lengths)) + 1, len(lengths)) if len(lengths) else np.empty(0, int)
         counts = np.diff(ends, prepend=0)
         return [Run(jets, length) for jets, length in zip(counts.tolist(), lengths[ends - 1].tolist(), strict=True)]
@@ -97,7 +108,7 @@ class Segments:
     def pairs(self) -> Pairs:
         """All ordered pairs of different tokens of one jet."""
         partners = (self.lengths - 1).clamp(min=0)[self.owner]  # of each token
-        first = _repeat(torch.arange(self.num_tokens, device=partners.device), partners)
+        first = _repeat(torch.arange(self.num_tokens, device=partners.device), partners, self.num_pairs)
         start = torch.cat([partners.new_zeros(1), partners.cumsum(0)])  # of each token's pairs
         rank = torch.arange(first.shape[0], device=partners.device) - start[first]
         base = self.offsets[self.owner]  # first token of the same jet
@@ -110,10 +121,25 @@ class Segments:
 
     def with_extra(self, count: int) -> Segments:
         """Segments of the same jets with `count` more tokens each."""
-        return Segments(self.offsets + count * torch.arange(self.num_jets + 1, device=self.offsets.device))
+        more = Segments(self.offsets + count * torch.arange(self.num_jets + 1, device=self.offsets.device))
+        if "counts" in self.__dict__:
+            more.__dict__["counts"] = self.counts + count
+        return more
+
+    @classmethod
+    def together(cls, parts: Sequence[Segments]) -> Segments:
+        """Segments of the same jets with the tokens of all parts."""
+        if len(parts) == 1:
+            return parts[0]
+        whole = cls(torch.stack([part.offsets for part in parts]).sum(0))
+        if all("counts" in part.__dict__ for part in parts):
+            whole.__dict__["counts"] = np.sum([part.counts for part in parts], axis=0)
+        return whole
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Segments:
-        """The same segments on another device; numbers already counted stay known."""
+        """The same segments on another device; numbers already counted stay known, and those of tokens are counted."""
+        if self.offsets.device.type == "cpu" and torch.device(device).type != "cpu":
+            _ = self.counts
         moved = Segments(self.offsets.to(device, non_blocking=non_blocking))
         moved.__dict__.update(self._counted())
         return moved
@@ -126,7 +152,7 @@ class Segments:
 
     def _counted(self) -> dict[str, object]:
         """The kept results that are plain numbers, and so the same on any device."""
-        return {k: v for k, v in self.__dict__.items() if k in {"num_tokens", "runs", "run_sizes"}}
+        return {k: v for k, v in self.__dict__.items() if k in {"counts", "num_tokens", "runs", "run_sizes"}}
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Segments) and torch.equal(self.offsets, other.offsets)
@@ -137,10 +163,10 @@ class Segments:
         return f"Segments(num_jets={self.num_jets}, num_tokens={self.num_tokens})"
 
 
-def _repeat(values: Tensor, counts: Tensor) -> Tensor:
+def _repeat(values: Tensor, counts: Tensor, total: int) -> Tensor:
     """Each value as often as its count says; by numpy on CPU, where torch's threads cost it milliseconds."""
     if values.device.type != "cpu":
-        return torch.repeat_interleave(values, counts)
+        return torch.repeat_interleave(values, counts, output_size=total)
     return torch.from_numpy(np.repeat(values.numpy(), counts.numpy()))
 
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from enum import Enum
 from functools import cache
+from importlib.util import find_spec
 from typing import NamedTuple
 
 import torch
@@ -162,9 +164,65 @@ def _attend_sdpa(qkv: Tensor, segments: Segments, scale: float, dropout: float) 
     return torch.cat(out)
 
 
+class Kernel(Enum):
+    """What computes attention."""
+
+    RUNS = "one product of matrices for each run of jets"
+    VARLEN = "torch.nn.attention.varlen.varlen_attn"
+    SDPA = "torch.nn.functional.scaled_dot_product_attention"
+
+
+class Choice(NamedTuple):
+    """A kernel, and why not the fast one of the device; empty where it is."""
+
+    kernel: Kernel
+    reason: str = ""
+
+
+HAS_VARLEN = find_spec("torch.nn.attention.varlen") is not None
+VARLEN_TYPES = (torch.float16, torch.bfloat16)
+VARLEN_CAPABILITY = (8, 0)
+"""The oldest CUDA devices that have varlen_attn: Ampere."""
+
+
+def choose(device: str, dtype: torch.dtype, dropout: float, width: int, capability: tuple[int, int]) -> Choice:
+    """The kernel for tensors of this type, heads of this width and this dropout, on a device.
+
+    Parameters
+    ----------
+    device : str
+        Its type: cpu, cuda, ...
+    capability : tuple[int, int]
+        Of a CUDA device; of others it does not matter.
+    """
+    if device == "cpu" and not dropout:
+        return Choice(Kernel.RUNS)
+    if device != "cuda":
+        return Choice(Kernel.SDPA)
+    reasons = {
+        "dropout of attention weights": dropout > 0,
+        f"{str(dtype).removeprefix('torch.')} (trainer.precision)": dtype not in VARLEN_TYPES,
+        f"heads of width {width}, no multiple of 8 up to 256": width % 8 != 0 or width > 256,
+        f"a device of compute capability {capability}": capability < VARLEN_CAPABILITY,
+        f"torch {torch.__version__}": not HAS_VARLEN,
+    }
+    reason = next((what for what, holds in reasons.items() if holds), "")
+    return Choice(Kernel.SDPA if reason else Kernel.VARLEN, reason)
+
+
 @cache
-def _say_once(message: str) -> None:
-    log.info(message)
+def _say_once(choice: Choice) -> None:
+    """Say which slower kernel is used, and why."""
+    log.info("attention: varlen_attn is not for %s; using %s", choice.reason, choice.kernel.value)
+
+
+def chosen(x: Tensor, dropout: float) -> Kernel:
+    """The kernel for queries (T, H, d); where it is not the fast one of the device, the log says why, once."""
+    capability = torch.cuda.get_device_capability(x.device) if x.is_cuda else (0, 0)
+    choice = choose(x.device.type, x.dtype, dropout, x.shape[-1], capability)
+    if choice.reason and not torch.compiler.is_compiling():
+        _say_once(choice)
+    return choice.kernel
 
 
 def attend(qkv: Tensor, segments: Segments, scale: float, dropout: float = 0.0) -> Tensor:
@@ -186,23 +244,21 @@ def attend(qkv: Tensor, segments: Segments, scale: float, dropout: float = 0.0) 
     Tensor
         (T, H, d).
     """
-    if qkv.device.type == "cpu" and dropout == 0:
+    kernel = chosen(qkv, dropout)
+    if kernel is Kernel.RUNS:
         return _attend_runs(qkv, segments.offsets, scale)[0]
-    if qkv.is_cuda and dropout == 0 and qkv.dtype in {torch.float16, torch.bfloat16}:
-        return _attend_varlen(qkv, segments, scale)
-    if qkv.is_cuda:
-        why = "dropout inside attention" if dropout else f"{qkv.dtype}"
-        _say_once(f"attention: {why} is not for the variable-length CUDA kernel; using scaled_dot_product_attention")
+    if kernel is Kernel.VARLEN:
+        q, k, v = qkv.unbind(1)
+        return attend_varlen(q, k, v, segments, segments, scale)
     return _attend_sdpa(qkv, segments, scale, dropout)
 
 
-def _attend_varlen(qkv: Tensor, segments: Segments, scale: float) -> Tensor:
-    """Attention by torch's variable-length CUDA kernel: half precision, no dropout."""
+def attend_varlen(q: Tensor, k: Tensor, v: Tensor, asking: Segments, answering: Segments, scale: float) -> Tensor:
+    """Attention (T, H, d) by torch's variable-length CUDA kernel: half precision, no dropout."""
     from torch.nn.attention.varlen import varlen_attn
 
-    longest = max((run.length for run in segments.runs), default=0)
-    offsets = segments.offsets.to(torch.int32)
-    q, key, v = (x.contiguous() for x in qkv.unbind(1))
-    out = varlen_attn(q, key, v, offsets, offsets, longest, longest, scale=scale)
+    ends = [segments.offsets.to(torch.int32) for segments in (asking, answering)]
+    q, k, v = (x.contiguous() for x in (q, k, v))
+    out = varlen_attn(q, k, v, ends[0], ends[1], asking.longest, answering.longest, scale=scale)
     assert isinstance(out, Tensor)
     return out

@@ -34,12 +34,21 @@ class Padded(Layout):
     def merge(cls, layouts: Sequence[Padded], num_registers: int = 0) -> PaddedMerge:
         return PaddedMerge([layout.valid for layout in layouts], num_registers)
 
+    @property
+    def num_jets(self) -> int:
+        return len(self.valid)
+
     def spread(self, x: Tensor) -> Tensor:
         return x[:, None]
 
     def attend(self, qkv: Tensor, scale: float, dropout: float = 0.0) -> Tensor:
-        q, k, v = qkv.permute(2, 0, 3, 1, 4)
-        logits = (q @ k.transpose(-1, -2) * scale).masked_fill(~self.valid[:, None, None], -torch.inf)
+        return self.attend_across(*qkv.unbind(2), self, scale)
+
+    def attend_across(
+        self, q: Tensor, k: Tensor, v: Tensor, others: Padded, scale: float, dropout: float = 0.0
+    ) -> Tensor:
+        q, k, v = (x.transpose(1, 2) for x in (q, k, v))
+        logits = (q @ k.transpose(-1, -2) * scale).masked_fill(~others.valid[:, None, None], -torch.inf)
         weight = logits.softmax(-1).nan_to_num(0)
         return (weight @ v).transpose(1, 2)
 
