@@ -1,4 +1,4 @@
-"""Attention: how the tokens of a jet learn from each other.
+"""Attention: how the tokens of a jet learn from each other, or from those of another stream.
 
 Shapes: "..." the tokens of a layout, D width, H heads, d = D / H.
 """
@@ -10,13 +10,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from salt.layout import Layout
-from salt.nn.layers import add_linear
+from salt.nn.encoder import Tokens
+from salt.nn.layers import init_mup, make_norm
+from salt.nn.residual import Step, add_linear
 
 ATTENTION_TYPES = ("torch-math", "torch-meff", "torch-flash", "flash-varlen")
+"""Upstream's names of kernels. They give the same numbers, and here the same kernel: the fastest for the device and the
+number type, which `salt.kernels.attention` chooses."""
 
 
-class Attention(nn.Module):
-    """Multi-head self-attention inside each jet. Vaswani et al., Attention is all you need, arXiv:1706.03762.
+class Attention(Step):
+    """Multi-head attention inside each jet. Vaswani et al., Attention is all you need, arXiv:1706.03762.
 
     Parameters
     ----------
@@ -24,29 +28,80 @@ class Attention(nn.Module):
         Width D of the tokens.
     num_heads : int
         Number of heads H, a divisor of D.
+    attn_type : str
+        One of `ATTENTION_TYPES`: understood, but the kernel is chosen by the device and the number type.
     dropout : float
         Probability of dropping an attention weight.
     bias : bool
         Whether the projections have a bias.
+    do_qk_norm : bool
+        RMSNorm of the queries and of the keys, each head on its own. Henry et al., arXiv:2010.04245.
+    do_v_norm : bool
+        The same of the values.
+    mup : bool
+        A maximal update parametrisation: logits scale with 1 / d and not 1 / sqrt(d), and begin at 0, the queries'
+        weights being 0. Yang et al., Tensor Programs V, arXiv:2203.03466.
     """
 
-    def __init__(self, embed_dim: int, num_heads: int = 1, dropout: float = 0.0, bias: bool = True) -> None:
+    def __init__(
+        self,
+        embed_dim: int,
+        num_heads: int = 1,
+        attn_type: str = "torch-meff",
+        dropout: float = 0.0,
+        bias: bool = True,
+        do_qk_norm: bool = False,
+        do_v_norm: bool = False,
+        mup: bool = False,
+    ) -> None:
         super().__init__()
         if embed_dim % num_heads:
             raise ValueError(f"embed_dim {embed_dim} is not a multiple of num_heads {num_heads} (key attn_kwargs)")
+        if attn_type not in ATTENTION_TYPES:
+            raise ValueError(f"unknown attn_type {attn_type!r}; there are {', '.join(ATTENTION_TYPES)}")
+        width = embed_dim // num_heads
         self.num_heads = num_heads
         self.dropout = dropout
-        self.scale = (embed_dim // num_heads) ** -0.5
+        self.scale = 1 / width if mup else width**-0.5
         self.in_proj_weight = nn.Parameter(torch.empty(3 * embed_dim, embed_dim))
         self.in_proj_bias = nn.Parameter(torch.zeros(3 * embed_dim)) if bias else None
+        self.q_norm = make_norm("RMSNorm", width) if do_qk_norm else nn.Identity()
+        self.k_norm = make_norm("RMSNorm", width) if do_qk_norm else nn.Identity()
+        self.v_norm = make_norm("RMSNorm", width) if do_v_norm else nn.Identity()
+        self._normalises = do_qk_norm or do_v_norm
         self.out_proj = nn.Linear(embed_dim, embed_dim, bias=bias)
-        nn.init.xavier_uniform_(self.in_proj_weight)
-        if bias:
-            nn.init.zeros_(self.out_proj.bias)
+        self._reset(mup)
 
-    def forward(self, residual: Tensor, x: Tensor, layout: Layout) -> Tensor:
-        """What tokens (..., D) learn from each other, added to the residual (..., D)."""
-        qkv = F.linear(x, self.in_proj_weight, self.in_proj_bias)
-        qkv = qkv.unflatten(-1, (3, self.num_heads, -1))  # (..., 3, H, d)
-        out = layout.attend(qkv, self.scale, self.dropout if self.training else 0.0)
+    def _reset(self, mup: bool) -> None:
+        nn.init.xavier_uniform_(self.in_proj_weight)
+        if self.out_proj.bias is not None:
+            nn.init.zeros_(self.out_proj.bias)
+        if mup:
+            embed_dim = self.out_proj.in_features
+            nn.init.zeros_(self.in_proj_weight[:embed_dim])
+            nn.init.normal_(self.in_proj_weight[embed_dim:], std=(self.num_heads / embed_dim) ** 0.5)
+            init_mup(self.out_proj)
+
+    def forward(self, residual: Tensor | None, x: Tensor, layout: Layout, others: Tokens | None = None) -> Tensor:
+        """What tokens (..., D) learn from each other, or from others of the same jets, added to the residual."""
+        dropout = self.dropout if self.training else 0.0
+        if others is None:
+            qkv = F.linear(x, self.in_proj_weight, self.in_proj_bias)
+            qkv = qkv.unflatten(-1, (3, self.num_heads, -1))  # (..., 3, H, d)
+            if self._normalises:
+                q, k, v = qkv.unbind(-3)
+                qkv = torch.stack([self.q_norm(q), self.k_norm(k), self.v_norm(v)], -3)
+            out = layout.attend(qkv, self.scale, dropout)
+        else:
+            q, k, v = self._projected(x, others.x)
+            out = layout.attend_across(q, k, v, others.layout, self.scale, dropout)
         return add_linear(residual, out.flatten(-2), self.out_proj)
+
+    def _projected(self, x: Tensor, others: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries (..., H, d) of tokens, keys and values of others."""
+        width = x.shape[-1]
+        biases = (None, None) if self.in_proj_bias is None else self.in_proj_bias.split([width, 2 * width])
+        weights = self.in_proj_weight.split([width, 2 * width])
+        q = F.linear(x, weights[0], biases[0]).unflatten(-1, (self.num_heads, -1))
+        k, v = F.linear(others, weights[1], biases[1]).unflatten(-1, (2, self.num_heads, -1)).unbind(-3)
+        return self.q_norm(q), self.k_norm(k), self.v_norm(v)

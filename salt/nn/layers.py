@@ -5,13 +5,13 @@ Shapes: "..." is anything, the tokens of a layout or the jets; D, C widths.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from salt.layout import Layout
+from salt.nn.residual import Step, add_linear
 
 
 class SplitLinear(nn.Linear):
@@ -64,6 +64,8 @@ class Dense(nn.Module):
         Whether the linear maps have a bias.
     context_size : int
         Width of the context, which is concatenated in front of the input.
+    mup : bool
+        Initial values of a maximal update parametrisation (see `init_mup`).
     """
 
     def __init__(
@@ -77,6 +79,7 @@ class Dense(nn.Module):
         dropout: float = 0.0,
         bias: bool = True,
         context_size: int = 0,
+        mup: bool = False,
     ) -> None:
         super().__init__()
         self.input_size = input_size
@@ -87,6 +90,8 @@ class Dense(nn.Module):
             [input_size + context_size, *hidden, self.output_size], activation, final_activation, dropout, bias
         )
         self._first = 1 if dropout else 0
+        if mup:
+            init_mup(*(layer for layer in self.net if isinstance(layer, nn.Linear)))
 
     def forward(self, x: Tensor, context: Tensor | None = None, layout: Layout | None = None) -> Tensor:
         """Map x (..., D) to (..., output_size), with a context (B, C) of its jets, or (..., C) where layout is None."""
@@ -117,7 +122,7 @@ def _stack(widths: list[int], act: str, final: str | None, dropout: float, bias:
     return nn.Sequential(*layers)
 
 
-class GLU(nn.Module):
+class GLU(Step):
     """The feed-forward part of an encoder layer, gated if asked for.
 
     Shazeer, GLU Variants Improve Transformer, arXiv:2002.05202.
@@ -136,6 +141,8 @@ class GLU(nn.Module):
         Whether the linear maps have a bias.
     gated : bool
         Multiply the activated half by a linear gate: twice the first weight.
+    mup : bool
+        Initial values of a maximal update parametrisation (see `init_mup`).
     """
 
     def __init__(
@@ -146,6 +153,7 @@ class GLU(nn.Module):
         dropout: float = 0.0,
         bias: bool = True,
         gated: bool = False,
+        mup: bool = False,
     ) -> None:
         super().__init__()
         hidden_dim = 2 * embed_dim if hidden_dim is None else hidden_dim
@@ -154,8 +162,10 @@ class GLU(nn.Module):
         self.out_proj = nn.Linear(hidden_dim, embed_dim, bias=bias)
         self.drop = nn.Dropout(dropout)
         self.activation = make_activation(activation, in_place=not gated)
+        if mup:
+            init_mup(self.in_proj, self.out_proj)
 
-    def forward(self, residual: Tensor, x: Tensor) -> Tensor:
+    def forward(self, residual: Tensor | None, x: Tensor, layout: Layout | None = None) -> Tensor:
         """What becomes of tokens (..., D), added to the residual (..., D)."""
         x = self.in_proj(x)
         if self.gated:
@@ -166,17 +176,29 @@ class GLU(nn.Module):
         return add_linear(residual, self.drop(x), self.out_proj)
 
 
-def add_linear(residual: Tensor, x: Tensor, linear: nn.Linear) -> Tensor:
-    """Give residual + linear(x), with one pass over memory less where the product can be added in place."""
-    if x.dim() != 2 or linear.bias is None or torch.is_autocast_enabled(x.device.type):
-        return residual + linear(x)
-    return (residual + linear.bias).addmm_(x, linear.weight.t())
+NORMS: Mapping[str, Callable[[int], nn.Module]] = {
+    "LayerNorm": lambda width: nn.LayerNorm(width, elementwise_affine=False),
+    "RMSNorm": lambda width: nn.RMSNorm(width, eps=RMS_EPSILON),
+}
+"""Name -> the normalisation of tokens of a width: LayerNorm has no weights, RMSNorm has."""
+
+RMS_EPSILON = 1e-5
+"""What RMSNorm adds to the mean square, as upstream and LLaMA."""
 
 
 def make_norm(name: str, width: int) -> nn.Module:
-    """The normalisation of tokens with this name: LayerNorm (without weights), or RMSNorm (with them)."""
-    if name == "LayerNorm":
-        return nn.LayerNorm(width, elementwise_affine=False)
-    if name == "RMSNorm":
-        return nn.RMSNorm(width, eps=torch.finfo(torch.float32).eps)
-    raise ValueError(f"unknown norm {name!r}; there are LayerNorm and RMSNorm (key norm of the encoder)")
+    """The normalisation of tokens with this name."""
+    if name not in NORMS:
+        raise ValueError(f"unknown norm {name!r}; there are {' and '.join(NORMS)} (key norm of the encoder)")
+    return NORMS[name](width)
+
+
+def init_mup(*layers: nn.Linear) -> None:
+    """Give linear layers the initial values of a maximal update parametrisation, as upstream does: biases 0.
+
+    Weights are drawn with a width of 1 / sqrt(outputs). Yang et al., Tensor Programs V, arXiv:2203.03466.
+    """
+    for layer in layers:
+        nn.init.normal_(layer.weight, std=layer.out_features**-0.5)
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)

@@ -12,34 +12,17 @@ import torch
 from torch import Tensor, nn
 
 from salt.layout import Layout
-from salt.nn.attention import ATTENTION_TYPES, Attention
+from salt.nn.attention import Attention
 from salt.nn.encoder import Encoded, Encoder, Tokens
 from salt.nn.layers import GLU, make_norm
+from salt.nn.residual import LayerScale, NormResidual, Step
 
-
-class NormResidual(nn.Module):
-    """x + fn(norm(x)): a step that adds to its input.
-
-    Parameters
-    ----------
-    fn : nn.Module
-        The step: it is called with what to add to, and the normalised input.
-    norm : nn.Module
-        The normalisation of its input.
-    """
-
-    def __init__(self, fn: nn.Module, norm: nn.Module) -> None:
-        super().__init__()
-        self.fn = fn
-        self.norm = norm
-
-    def forward(self, x: Tensor, *args: Any) -> Tensor:
-        """Tokens (..., D) to tokens (..., D)."""
-        return self.fn(x, self.norm(x), *args)
+NORM_TYPES = ("pre", "post", "hybrid", "none")
+"""Where the steps of an encoder layer are normalised."""
 
 
 class EncoderLayer(nn.Module):
-    """Attention, then a feed-forward net, each of the normalised input and added to it.
+    """Attention, then feed-forward nets, each of them added to its input.
 
     Parameters
     ----------
@@ -47,26 +30,112 @@ class EncoderLayer(nn.Module):
         Width D of the tokens.
     norm : str
         LayerNorm or RMSNorm.
-    dense_kwargs : dict[str, Any] | None
-        Arguments of `GLU` but the width.
-    attn_kwargs : dict[str, Any] | None
-        Arguments of `Attention` but the width.
+    ls_init : float | None
+        Learned factors on what each step adds, and their value at the start; None: 1.
+    drop_path : float
+        Share of the jets for which a step is left out of a training step.
+    depth : int
+        Number of layers before this one.
+    dense_kwargs, attn_kwargs : dict[str, Any] | None
+        Arguments of `GLU` and `Attention` but the width.
+    norm_type : str
+        pre: of what a step reads; post: of the sum; none; hybrid: of queries, keys and values of each head, and pre
+        in the first layer, but in the others only of what leaves the attention.
+    mup : bool
+        Maximal update parametrisation of attention and feed-forward nets.
+    num_dense : int
+        Number of feed-forward nets, one after the other.
     """
 
     def __init__(
         self,
         embed_dim: int,
         norm: str = "LayerNorm",
+        ls_init: float | None = None,
+        drop_path: float = 0.0,
+        depth: int = 1,
         dense_kwargs: dict[str, Any] | None = None,
         attn_kwargs: dict[str, Any] | None = None,
+        norm_type: str = "pre",
+        mup: bool = False,
+        num_dense: int = 1,
     ) -> None:
         super().__init__()
-        self.attn = NormResidual(Attention(embed_dim, **(attn_kwargs or {})), make_norm(norm, embed_dim))
-        self.dense = NormResidual(GLU(embed_dim, **(dense_kwargs or {})), make_norm(norm, embed_dim))
+        if norm_type not in NORM_TYPES:
+            raise ValueError(f"unknown norm_type {norm_type!r}; there are {', '.join(NORM_TYPES)} (key norm_type)")
+        if num_dense < 1:
+            raise ValueError(f"num_dense is {num_dense}: a layer needs at least 1 feed-forward net")
+        hybrid = norm_type == "hybrid"
+        place = norm_type if not hybrid else "none" if depth else "pre"
+
+        def added(step: Step) -> NormResidual:
+            scale = None if ls_init is None else LayerScale(embed_dim, ls_init)
+            return NormResidual(step, make_norm(norm, embed_dim), place, scale, drop_path)
+
+        parametrised = {"mup": True} if mup else {}
+        normalised = {"do_qk_norm": True, "do_v_norm": True} if hybrid else {}
+        self.norm = make_norm(norm, embed_dim) if hybrid and depth else nn.Identity()
+        self.attn = added(Attention(embed_dim, **{**parametrised, **(attn_kwargs or {}), **normalised}))
+        nets = [added(GLU(embed_dim, **{**parametrised, **(dense_kwargs or {})})) for _ in range(num_dense)]
+        self.dense = nets[0] if num_dense == 1 else InTurn(nets)
 
     def forward(self, x: Tensor, layout: Layout) -> Tensor:
         """Tokens (..., D) to tokens (..., D)."""
-        return self.dense(self.attn(x, layout))
+        return self.dense(self.norm(self.attn(x, layout)), layout)
+
+
+class InTurn(nn.ModuleList):
+    """Several steps, one after the other."""
+
+    def forward(self, x: Tensor, layout: Layout) -> Tensor:
+        """Tokens (..., D) to tokens (..., D)."""
+        for step in self:
+            x = step(x, layout)
+        return x
+
+
+class DecoderLayer(nn.Module):
+    """Tokens that learn from each other, then from those of another stream, and then a feed-forward net.
+
+    Parameters
+    ----------
+    embed_dim : int
+        Width D of both.
+    norm : str
+        LayerNorm or RMSNorm.
+    ls_init : float | None
+        Learned factors on what each step adds, and their value at the start; None: 1.
+    drop_path : float
+        Share of the jets for which a step is left out of a training step.
+    dense_kwargs, attn_kwargs : dict[str, Any] | None
+        Arguments of `GLU` and of both `Attention`s but the width.
+    norm_type : str
+        pre: of what a step reads, but not of the other stream; post: of the sum; none.
+    """
+
+    def __init__(
+        self,
+        embed_dim: int,
+        norm: str = "LayerNorm",
+        ls_init: float | None = 1e-3,
+        drop_path: float = 0.0,
+        dense_kwargs: dict[str, Any] | None = None,
+        attn_kwargs: dict[str, Any] | None = None,
+        norm_type: str = "pre",
+    ) -> None:
+        super().__init__()
+
+        def added(step: Step) -> NormResidual:
+            scale = None if ls_init is None else LayerScale(embed_dim, ls_init)
+            return NormResidual(step, make_norm(norm, embed_dim), norm_type, scale, drop_path)
+
+        self.self_attn = added(Attention(embed_dim, **(attn_kwargs or {})))
+        self.cross_attn = added(Attention(embed_dim, **(attn_kwargs or {})))
+        self.dense = added(GLU(embed_dim, **(dense_kwargs or {})))
+
+    def forward(self, x: Tensor, layout: Layout, others: Tokens) -> Tensor:
+        """Tokens (..., D), and those of another stream of the same jets, to tokens (..., D)."""
+        return self.dense(self.cross_attn(self.self_attn(x, layout), layout, others), layout)
 
 
 class Transformer(Encoder):
@@ -93,8 +162,11 @@ class Transformer(Encoder):
         R, at least 1.
     drop_registers : bool
         Leave the registers out of what leaves, and so out of the pooling.
-    dense_kwargs, attn_kwargs : dict[str, Any] | None
-        Arguments of `GLU` and `Attention` but the width.
+    mup : bool
+        The projection to `out_dim`, which is the last layer of the maximal update parametrisation, begins at 0; that
+        of the layers is asked for by `mup` in `attn_kwargs` and `dense_kwargs`, as upstream.
+    norm_type, ls_init, drop_path, num_dense, dense_kwargs, attn_kwargs
+        Arguments of each `EncoderLayer`.
     """
 
     def __init__(
@@ -107,6 +179,11 @@ class Transformer(Encoder):
         do_final_norm: bool = True,
         num_registers: int = 1,
         drop_registers: bool = False,
+        mup: bool = False,
+        norm_type: str = "pre",
+        ls_init: float | None = None,
+        drop_path: float = 0.0,
+        num_dense: int = 1,
         dense_kwargs: dict[str, Any] | None = None,
         attn_kwargs: dict[str, Any] | None = None,
     ) -> None:
@@ -115,13 +192,25 @@ class Transformer(Encoder):
             raise ValueError(
                 f"num_registers is {num_registers}: a transformer needs at least 1, or empty jets have no token"
             )
-        if attn_type not in ATTENTION_TYPES:
-            raise ValueError(f"unknown attn_type {attn_type!r}; there are {', '.join(ATTENTION_TYPES)}")
+        if mup and out_dim is None:
+            raise ValueError("mup is asked for without out_dim: the projection to it is the last layer that it is of")
+        layer: dict[str, Any] = {
+            "norm": norm,
+            "ls_init": ls_init,
+            "drop_path": drop_path,
+            "dense_kwargs": dense_kwargs,
+            "attn_kwargs": {**(attn_kwargs or {}), "attn_type": attn_type},
+            "norm_type": norm_type,
+            "num_dense": num_dense,
+        }
         self.drop_registers = drop_registers
         self.registers = nn.Parameter(torch.empty(num_registers, embed_dim).normal_(std=_REGISTER_STD))
-        self.layers = nn.ModuleList(EncoderLayer(embed_dim, norm, dense_kwargs, attn_kwargs) for _ in range(num_layers))
+        self.layers = nn.ModuleList(EncoderLayer(embed_dim, depth=depth, **layer) for depth in range(num_layers))
         self.out_proj = nn.Linear(embed_dim, out_dim) if out_dim is not None else nn.Identity()
         self.out_norm = make_norm(norm, self.output_size) if do_final_norm else nn.Identity()
+        if mup:
+            for parameter in self.out_proj.parameters():
+                nn.init.zeros_(parameter)
 
     def forward(self, streams: Sequence[Tokens]) -> Encoded:
         """Embedded streams (..., D) to encoded ones (..., output_size); the registers are pooled, too."""

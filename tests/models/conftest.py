@@ -48,7 +48,9 @@ def make_model(schema: Schema) -> Callable[..., SaltModel]:
                 for s in streams
             ],
             nn.ModuleList(heads[task] for task in tasks),
-            encoder=Transformer(2, 8, out_dim=6, attn_kwargs={"num_heads": 2}, **kwargs) if encoder else None,
+            encoder=Transformer(2, 8, **{"out_dim": 6, "attn_kwargs": {"num_heads": 2}, **kwargs})
+            if encoder is True
+            else encoder or None,
             pool_net=GlobalAttentionPooling(6),
         )
         return model.to(dtype)
