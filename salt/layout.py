@@ -1,7 +1,8 @@
 """Layouts: where the tokens of each jet are. Every module is written once, on tokens, and asks the layout for the rest.
 
 Shapes: B jets, T tokens of all jets together, n tokens of the one jet, D width, H heads, d width of a head, P pairs.
-"..." below is T under `Packed` and n under `One`; pairs are (P,) under `Packed` and (n, n) under `One`.
+"..." below is T under `Packed` and n under `One`; pairs are (P,) under `Packed` and (n, n) under `One`. Where a token
+makes a pair with itself, too, there are S, those of each jet a square of (n, n): "square" below, (S,) or (n, n).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 
 from salt.kernels.across import attend_across
 from salt.kernels.attention import attend
+from salt.kernels.edge_attention import attend_edges
 from salt.kernels.pairs import pair_labels, pair_map
 from salt.kernels.segments import join, pool, spread, take
 from salt.ragged import Ragged, Segments
@@ -57,6 +59,19 @@ class Layout(ABC):
         """
 
     @abstractmethod
+    def attend_edges(
+        self, qkv: Tensor, term: Tensor, gate: Tensor, scale: float, dropout: float = 0.0
+    ) -> tuple[Tensor, Tensor]:
+        """Attention with a term on the logit and a gate on the weight of each pair, and the logits with their terms.
+
+        (..., 3, H, d), (H, square) twice -> (..., H, d), (H, square).
+        """
+
+    @abstractmethod
+    def square(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """x_i and x_j of all pairs, each token with itself included: (...) -> (square) twice."""
+
+    @abstractmethod
     def pool(self, score: Tensor, x: Tensor) -> Tensor:
         """Softmax-weighted mean of each jet's tokens: (..., 1), (..., D) -> (B, D)."""
 
@@ -88,6 +103,13 @@ class Merged(ABC):
     @abstractmethod
     def join(self, streams: Sequence[Tensor], registers: Tensor | None = None) -> Tensor:
         """Tokens of all streams (..., D) and the same registers (R, D) for every jet -> merged tokens."""
+
+    @abstractmethod
+    def join_edges(self, streams: Sequence[Tensor | None]) -> Tensor:
+        """What is known of the pairs of each stream, (square, E), None: nothing -> of those of the merged tokens.
+
+        Nothing is known of a token with one of another stream, nor of the registers: zeros. To be called after `join`.
+        """
 
     @abstractmethod
     def part(self, x: Tensor, stream: int) -> Tensor:
@@ -136,6 +158,15 @@ class Packed(Layout):
     ) -> Tensor:
         return attend_across(q, k, v, self.segments, others.segments, scale, dropout)
 
+    def attend_edges(
+        self, qkv: Tensor, term: Tensor, gate: Tensor, scale: float, dropout: float = 0.0
+    ) -> tuple[Tensor, Tensor]:
+        return attend_edges(qkv, term, gate, self.segments, scale, dropout)
+
+    def square(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        first, second = self.segments.square
+        return x.index_select(0, first), x.index_select(0, second)
+
     def pool(self, score: Tensor, x: Tensor) -> Tensor:
         return pool(score, x, self.segments)
 
@@ -174,9 +205,11 @@ class PackedMerge(Merged):
     """
 
     def __init__(self, streams: list[Segments], num_registers: int = 0) -> None:
+        self._streams = streams
         self._num_registers = num_registers
         self._tokens = Segments.together(streams)
         merged = self._tokens.with_extra(num_registers)
+        self._merged = merged
         self.layout = Packed(merged)
         before = merged.offsets[:-1]  # (B,) merged row of each jet's next token
         self._positions = []
@@ -196,6 +229,22 @@ class PackedMerge(Merged):
             parts.append(registers.expand(self._tokens.num_jets, *registers.shape).flatten(0, 1))
         dtype = reduce(torch.promote_types, [part.dtype for part in parts])  # of registers under autocast, like cat
         return join(tuple(self._positions), *[part.to(dtype) for part in parts]) if len(parts) > 1 else parts[0]
+
+    def join_edges(self, streams: Sequence[Tensor | None]) -> Tensor:
+        merged = self._merged
+        squares = merged.lengths**2
+        before = squares.cumsum(0) - squares  # (B,) pairs of the jets before
+        out = None
+        for edges, segments, position in zip(streams, self._streams, self._positions, strict=False):
+            if edges is None:
+                continue
+            out = edges.new_zeros(merged.num_square, edges.shape[1]) if out is None else out
+            first, second = segments.square
+            jet = segments.owner
+            row = before[jet] + (position - merged.offsets[jet]) * merged.lengths[jet] - merged.offsets[jet]
+            out = out.index_copy(0, row[first] + position[second], edges)
+        assert out is not None, "no stream has edges"
+        return out
 
     def part(self, x: Tensor, stream: int) -> Tensor:
         return take(x, self._positions[stream]) if len(self._positions) > 1 else x
@@ -237,6 +286,17 @@ class One(Layout):
         weight = torch.softmax(q @ k.transpose(1, 2) * scale, -1)
         weight = torch.nn.functional.dropout(weight, dropout)
         return (weight @ v).transpose(0, 1)
+
+    def attend_edges(
+        self, qkv: Tensor, term: Tensor, gate: Tensor, scale: float, dropout: float = 0.0
+    ) -> tuple[Tensor, Tensor]:
+        q, key, v = qkv.permute(1, 2, 0, 3)  # (H, n, d) each
+        logits = q @ key.transpose(1, 2) * scale + term
+        weight = torch.nn.functional.dropout(logits.softmax(-1), dropout) * gate.sigmoid()
+        return (weight @ v).transpose(0, 1), logits
+
+    def square(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return self.pair(x)
 
     def pool(self, score: Tensor, x: Tensor) -> Tensor:
         return torch.softmax(score, 0).transpose(0, 1) @ x
@@ -280,6 +340,14 @@ class OneMerge(Merged):
     def join(self, streams: Sequence[Tensor], registers: Tensor | None = None) -> Tensor:
         self._lengths = [stream.shape[0] for stream in streams]
         return torch.cat([*streams, registers] if registers is not None else list(streams))
+
+    def join_edges(self, streams: Sequence[Tensor | None]) -> Tensor:
+        whole, start, parts = sum(self._lengths) + self._num_registers, 0, []
+        for edges, length in zip(streams, self._lengths, strict=True):
+            around = (start, whole - start - length)
+            parts += [] if edges is None else [torch.nn.functional.pad(edges, (0, 0, *around, *around))]
+            start += length
+        return torch.stack(parts).sum(0)
 
     def part(self, x: Tensor, stream: int) -> Tensor:
         start = sum(self._lengths[:stream])

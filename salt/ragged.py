@@ -1,6 +1,7 @@
 """Ragged data: the constituents of many jets, packed one after the other with nothing between.
 
-Shapes: B jets, T tokens (constituents) of all jets together, F features, P ordered pairs of tokens of one jet.
+Shapes: B jets, T tokens (constituents) of all jets together, F features, P ordered pairs of different tokens of one
+jet, S ordered pairs of tokens of one jet.
 """
 
 from __future__ import annotations
@@ -29,6 +30,13 @@ class Pairs(NamedTuple):
     second: Tensor
     swapped: Tensor
     """Position of the pair (j, i) of each pair (i, j)."""
+
+
+class Square(NamedTuple):
+    """All ordered pairs of tokens of the same jet, each with itself included, sorted by i, then by j; each (S,)."""
+
+    first: Tensor
+    second: Tensor
 
 
 class Segments:
@@ -119,6 +127,20 @@ class Segments:
         swapped = start[second] + position - (position > second_position).long()
         return Pairs(first, second, swapped)
 
+    @cached_property
+    def num_square(self) -> int:
+        """S, the number of ordered pairs of tokens of one jet, each with itself included."""
+        return sum(run.jets * run.length**2 for run in self.runs)
+
+    @cached_property
+    def square(self) -> Square:
+        """All ordered pairs of tokens of one jet, each with itself included."""
+        partners = self.lengths[self.owner]  # of each token, itself included
+        first = _repeat(torch.arange(self.num_tokens, device=partners.device), partners, self.num_square)
+        before = partners.cumsum(0) - partners  # pairs of the tokens before
+        rank = torch.arange(first.shape[0], device=first.device) - before[first]
+        return Square(first, self.offsets[self.owner][first] + rank)
+
     def with_extra(self, count: int) -> Segments:
         """Segments of the same jets with `count` more tokens each."""
         more = Segments(self.offsets + count * torch.arange(self.num_jets + 1, device=self.offsets.device))
@@ -179,11 +201,14 @@ class Ragged:
         (T, F), of any dtype.
     segments : Segments
         Where each jet's rows lie.
+    measured : Tensor | None
+        (T, F), what the values were before they were normalised; None: they are what they were.
     """
 
-    def __init__(self, values: Tensor, segments: Segments) -> None:
+    def __init__(self, values: Tensor, segments: Segments, measured: Tensor | None = None) -> None:
         self.values = values
         self.segments = segments
+        self.measured = values if measured is None else measured
 
     @classmethod
     def from_lengths(cls, values: Tensor, lengths: Tensor) -> Ragged:
@@ -207,6 +232,14 @@ class Ragged:
     def with_values(self, values: Tensor) -> Ragged:
         """Other values of the same tokens."""
         return Ragged(values, self.segments)
+
+    def normalised(self, values: Tensor) -> Ragged:
+        """The same values, normalised: how they were measured stays known."""
+        return Ragged(values, self.segments, self.measured)
+
+    def raw(self) -> Ragged:
+        """The same as it was measured, before it was normalised."""
+        return Ragged(self.measured, self.segments)
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Ragged:
         """The same on another device."""

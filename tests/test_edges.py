@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from salt.kernels.edges import FEATURES, edge_features, required_variables
+from salt.layout import Packed
 from salt.ragged import Segments
 
 COLUMNS = {"pt": 0, "eta": 1, "phi": 2, "subjetIndex": 3, "energy": 4}
@@ -12,7 +13,7 @@ ONE = torch.tensor([[10.0, 0.1, 3.0, 1, 12], [20, -0.4, -3.1, 1, 25], [5, 0.7, 0
 
 def matrix(feature, values=ONE):
     segments = Segments.from_lengths(torch.tensor([len(values)]))
-    return edge_features(values, segments, COLUMNS, [feature]).view(len(values), len(values))
+    return edge_features(values, Packed(segments).square, COLUMNS, [feature]).view(len(values), len(values))
 
 
 def test_distances_go_the_short_way_around_and_back():
@@ -74,9 +75,9 @@ def test_pairs_stand_jet_by_jet_and_row_by_row_for_jets_in_any_order():
     lengths = [2, 0, 4, 1, 0, 3]
     values = torch.randn(sum(lengths), 5, generator=torch.Generator().manual_seed(0)).abs()
     features = list(FEATURES)
-    whole = edge_features(values, Segments.from_lengths(torch.tensor(lengths)), COLUMNS, features)
+    whole = edge_features(values, Packed(Segments.from_lengths(torch.tensor(lengths))).square, COLUMNS, features)
     parts = [
-        edge_features(jet, Segments.from_lengths(torch.tensor([len(jet)])), COLUMNS, features)
+        edge_features(jet, Packed(Segments.from_lengths(torch.tensor([len(jet)]))).square, COLUMNS, features)
         for jet in values.split(lengths)
     ]
     assert whole.shape == (sum(length**2 for length in lengths), len(features))
@@ -86,7 +87,7 @@ def test_pairs_stand_jet_by_jet_and_row_by_row_for_jets_in_any_order():
 
 def test_features_stand_in_the_order_that_is_asked_for():
     segments = Segments.from_lengths(torch.tensor([4]))
-    found = edge_features(ONE, segments, COLUMNS, ["z", "isSelfLoop"])
+    found = edge_features(ONE, Packed(segments).square, COLUMNS, ["z", "isSelfLoop"])
     assert torch.equal(found[:, 0], matrix("z").ravel())
     assert torch.equal(found[:, 1], matrix("isSelfLoop").ravel())
 
@@ -94,7 +95,7 @@ def test_features_stand_in_the_order_that_is_asked_for():
 @pytest.mark.parametrize("lengths", [[], [0], [0, 0]])
 def test_no_tokens_have_no_pairs(lengths):
     segments = Segments.from_lengths(torch.tensor(lengths, dtype=torch.int64))
-    assert edge_features(torch.zeros(0, 5), segments, COLUMNS, ["dR", "z"]).shape == (0, 2)
+    assert edge_features(torch.zeros(0, 5), Packed(segments).square, COLUMNS, ["dR", "z"]).shape == (0, 2)
 
 
 def test_numbers_keep_their_type():
@@ -105,7 +106,7 @@ def test_numbers_keep_their_type():
 def test_a_missing_variable_names_the_feature_that_needs_it():
     segments = Segments.from_lengths(torch.tensor([4]))
     with pytest.raises(ValueError, match=r"edge feature 'kt' .* needs the variable 'phi' .*there are pt, eta"):
-        edge_features(ONE, segments, {"pt": 0, "eta": 1}, ["kt"])
+        edge_features(ONE, Packed(segments).square, {"pt": 0, "eta": 1}, ["kt"])
 
 
 def test_an_unknown_feature_is_told():

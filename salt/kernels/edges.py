@@ -1,28 +1,28 @@
 """Features of pairs of constituents: how near two tracks are, and how they share their momentum.
 
-Shapes: B jets, T tokens of all jets together, L of one jet, S = sum of L squared ordered pairs, E features of a pair.
+Shapes: "..." the tokens of a layout, "pairs" its ordered pairs of tokens of one jet, each with itself included; F
+variables, E features of a pair.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from math import tau
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from salt.ragged import Segments
-
 
 class Ends(NamedTuple):
     """Both ends of each pair."""
 
     first: Callable[[str], Tensor]
-    """Variable -> (S,) its values for the first of each pair."""
+    """Variable -> (pairs) its values for the first of each pair."""
     second: Callable[[str], Tensor]
-    itself: Tensor
-    """(S,) bool: whether both are the same token."""
+    itself: Callable[[], Tensor]
+    """(pairs) bool: whether both are the same token."""
 
 
 class Feature(NamedTuple):
@@ -31,7 +31,7 @@ class Feature(NamedTuple):
     variables: tuple[str, ...]
     """What it needs to know of each token."""
     compute: Callable[[Ends], Tensor]
-    """(S,) the feature; where that is not finite, 0 stands."""
+    """(pairs) the feature; where that is not finite, 0 stands."""
 
 
 def _distance(ends: Ends) -> Tensor:
@@ -65,11 +65,13 @@ def _same_subjet(ends: Ends) -> Tensor:
     return (first == second) & (first >= 0)
 
 
+Pairing = Callable[[Tensor], tuple[Tensor, Tensor]]
+
 FEATURES = {
     "dR": Feature(("eta", "phi"), lambda ends: torch.log(_distance(ends))),
     "kt": Feature(("pt", "eta", "phi"), lambda ends: torch.log(_softer(ends) * _distance(ends))),
     "z": Feature(("pt",), lambda ends: torch.log(_softer(ends) / (ends.first("pt") + ends.second("pt")))),
-    "isSelfLoop": Feature((), lambda ends: ends.itself),
+    "isSelfLoop": Feature((), lambda ends: ends.itself()),
     "subjetIndex": Feature(("subjetIndex",), _same_subjet),
     "mass": Feature(("pt", "eta", "phi", "energy"), lambda ends: torch.log(_mass(ends))),
 }
@@ -83,23 +85,17 @@ def required_variables(feature: str) -> tuple[str, ...]:
     return FEATURES[feature].variables
 
 
-def edge_features(
-    values: Tensor,
-    segments: Segments,
-    columns: Mapping[str, int],
-    features: Sequence[str],
-) -> Tensor:
-    """(S, E) features of all ordered pairs of tokens of one jet, each with itself included.
+def edge_features(values: Tensor, pair: Pairing, columns: Mapping[str, int], features: Sequence[str]) -> Tensor:
+    """(pairs, E) features of all ordered pairs of tokens of one jet, each with itself included.
 
-    Pairs stand jet by jet, those of a jet as a matrix of L rows is read. Values that are not finite, such as log(0)
-    for a token with itself, are 0.
+    Values that are not finite, such as log(0) for a token with itself, are 0.
 
     Parameters
     ----------
     values : Tensor
-        (T, F) variables of the tokens, not normalised.
-    segments : Segments
-        Which jet each token is of.
+        (..., F) variables of the tokens, not normalised.
+    pair : Pairing
+        What is known of each token (...) -> of the first and of the second of each pair.
     columns : Mapping[str, int]
         Variable -> its column.
     features : Sequence[str]
@@ -112,23 +108,8 @@ def edge_features(
                     f"edge feature {feature!r} (data.edge_constructors) needs the variable {variable!r} among the "
                     f"inputs; there are {', '.join(columns)}"
                 )
-    first, second = _pairs(segments)
-    ends = Ends(
-        lambda name: values[:, columns[name]].index_select(0, first),
-        lambda name: values[:, columns[name]].index_select(0, second),
-        first == second,
-    )
-    out = values.new_empty(len(first), len(features))
-    for place, feature in enumerate(features):
-        out[:, place] = torch.nan_to_num(FEATURES[feature].compute(ends), nan=0.0, posinf=0.0, neginf=0.0)
-    return out
-
-
-def _pairs(segments: Segments) -> tuple[Tensor, Tensor]:
-    """(S,) first and second token of each pair."""
-    partners = segments.lengths[segments.owner]  # of each token, itself included
-    stop = partners.cumsum(0)
-    num_pairs = int(stop[-1]) if len(stop) else 0
-    first = torch.repeat_interleave(partners, output_size=num_pairs)
-    rank = torch.arange(num_pairs, device=first.device) - (stop - partners)[first]
-    return first, segments.offsets[segments.owner][first] + rank
+    both = cache(lambda name: pair(values[..., columns[name]]))
+    number = torch.arange(values[..., 0].numel(), device=values.device).view(values.shape[:-1])
+    ends = Ends(lambda name: both(name)[0], lambda name: both(name)[1], lambda: torch.eq(*pair(number)))
+    made = (FEATURES[feature].compute(ends).to(values.dtype) for feature in features)
+    return torch.stack([torch.nan_to_num(x, nan=0.0, posinf=0.0, neginf=0.0) for x in made], -1)

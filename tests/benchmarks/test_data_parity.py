@@ -16,6 +16,7 @@ from salt.data.objects import ObjectConfig, object_labels
 from salt.data.parameters import Parameters
 from salt.data.selections import Selection
 from salt.kernels.edges import edge_features
+from salt.layout import Packed
 from salt.ragged import Segments
 
 pytestmark = pytest.mark.peers
@@ -204,7 +205,7 @@ def test_objects_have_the_same_classes_and_constituents(tables, upstream):
 @pytest.mark.parametrize("feature", EDGES)
 def test_edges_are_the_same_but_for_distances_around_the_circle(edge_values, upstream, feature):
     segments = Segments.from_lengths(torch.tensor([len(edge_values)]))
-    ours = edge_features(torch.from_numpy(edge_values), segments, COLUMNS, [feature]).numpy()
+    ours = edge_features(torch.from_numpy(edge_values), Packed(segments).square, COLUMNS, [feature]).numpy()
     ours, theirs = ours.reshape(30, 30), upstream["edges/edges"][..., EDGES.index(feature)]
     phi = edge_values[:, 2]
     difference = phi[:, None] - phi[None]

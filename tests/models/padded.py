@@ -52,6 +52,17 @@ class Padded(Layout):
         weight = logits.softmax(-1).nan_to_num(0)
         return (weight @ v).transpose(1, 2)
 
+    def attend_edges(self, qkv: Tensor, term: Tensor, gate: Tensor, scale: float, dropout: float = 0.0):
+        q, k, v = qkv.permute(2, 0, 3, 1, 4)
+        logits = q @ k.transpose(-1, -2) * scale + term.transpose(0, 1)
+        weight = logits.masked_fill(~self.valid[:, None, None], -torch.inf).softmax(-1).nan_to_num(0)
+        weight = weight * gate.transpose(0, 1).sigmoid()
+        return (weight @ v).transpose(1, 2), logits.transpose(0, 1)
+
+    def square(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        full = (*x.shape, x.shape[1])
+        return x[:, :, None].expand(full), x[:, None].expand(full)
+
     def pool(self, score: Tensor, x: Tensor) -> Tensor:
         weight = score.masked_fill(~self.valid[..., None], -torch.inf).softmax(1).nan_to_num(0)
         return (weight * x).sum(1)
@@ -93,6 +104,16 @@ class PaddedMerge(Merged):
         if registers is None:
             return torch.cat(list(streams), 1)
         return torch.cat([*streams, registers.expand(streams[0].shape[0], *registers.shape)], 1)
+
+    def join_edges(self, streams: Sequence[Tensor | None]) -> Tensor:
+        total, start, out = sum(self.widths) + self.num_registers, 0, 0
+        for edges, width in zip(streams, self.widths, strict=True):
+            if edges is not None:
+                whole = edges.new_zeros(edges.shape[0], total, total, edges.shape[-1])
+                whole[:, start : start + width, start : start + width] = edges
+                out = out + whole
+            start += width
+        return out
 
     def part(self, x: Tensor, stream: int) -> Tensor:
         return x.split([*self.widths, self.num_registers], 1)[stream]
