@@ -58,6 +58,15 @@ class Schema:
             return self.dataset(self.global_object)
         return name
 
+    def check_repeated(self, variables: Mapping[str, list[str]] | None, global_object: str | None, where: str) -> None:
+        """Raise where a part of the config that repeats the schema (saved configs of upstream do) says otherwise."""
+        if variables is not None and {k: list(v) for k, v in variables.items()} != self.variables:
+            raise ValueError(f"variables of {where} are {dict(variables)}, but data.variables says {self.variables}")
+        if global_object not in {None, self.global_object}:
+            raise ValueError(
+                f"global_object of {where} is {global_object!r}, but data.global_object is {self.global_object!r}"
+            )
+
     @property
     def constituents(self) -> list[str]:
         """The streams with many rows a jet."""

@@ -19,6 +19,7 @@ from salt.data.names import unknown
 from salt.data.sources import Pattern, Sample, open_sample
 from salt.tasks.classification import CLASS_NAMES
 from salt.training.run_files import exists, joined
+from salt.types import PARAMETERS
 
 Check = Callable[[Namespace, Asked], Iterator["Problem"]]
 
@@ -104,6 +105,8 @@ def _norm_dict(config: Namespace, asked: Asked) -> Iterator[Problem]:
     of, norms = schema(config), read_norm_dict(config.data.norm_dict)
     where = f"{config.data.norm_dict} (data.norm_dict)"
     for stream, names in of.variables.items():
+        if stream == PARAMETERS:
+            continue  # chosen, not measured: they are not normalised
         dataset = of.dataset(stream)
         if dataset not in norms:
             cause = unknown("dataset", dataset, norms, where)

@@ -14,19 +14,25 @@ from salt.cli.configs import Source, merge
 from salt.data.names import NUM_NEAREST, by_nearness
 from salt.nn.attention import Attention
 from salt.nn.embedding import InitNet
+from salt.nn.featurewise import FeaturewiseTransformation
 from salt.nn.layers import GLU, Dense
+from salt.nn.positions import PositionalEncoder
 from salt.training.schedule import LRSConfig
 
 INNER: Mapping[str, tuple[type, frozenset[str]]] = {
     "dense_config": (Dense, frozenset()),
     "dense_kwargs": (GLU, frozenset({"embed_dim"})),
     "attn_kwargs": (Attention, frozenset({"embed_dim"})),
-    "init_nets": (InitNet, frozenset()),
+    "dense_config_scale": (Dense, frozenset()),
+    "dense_config_bias": (Dense, frozenset()),
+    "featurewise_nets": (FeaturewiseTransformation, frozenset({"size"})),
+    "init_nets": (InitNet, frozenset({"featurewise"})),
+    "pos_enc": (PositionalEncoder, frozenset()),
     "lrs_config": (LRSConfig, frozenset()),
 }
 """Arguments that are mappings handed to a class: key -> the class, and what the code gives it besides."""
 
-FREE = frozenset({"variables", "input_map", "labels", "label_map", "extra_vars", "discriminants"})
+FREE = frozenset({"variables", "input_map", "labels", "label_map", "extra_vars", "discriminants", "merge_dict"})
 """Arguments that are mappings of the user's own names."""
 
 GIVEN = frozenset({"self", "schema"})

@@ -13,6 +13,7 @@ from salt.nn.pooling import GlobalAttentionPooling
 from salt.nn.transformer import Transformer
 from salt.tasks.classification import ClassificationTask
 from salt.tasks.vertexing import VertexingTask
+from salt.types import GLOBAL
 
 MODEL = "model.model.init_args"
 
@@ -60,16 +61,23 @@ def _after_encoder(config: Namespace, width: int, because: str) -> Iterator[Misf
     pool = config.model.model.init_args.get("pool_net")
     if pool is not None and _name(pool) == GlobalAttentionPooling.__name__ and pool.init_args.input_size != width:
         yield Misfit(f"{MODEL}.pool_net.init_args.input_size", pool.init_args.input_size, width, because)
+    of = schema(config)
+    added = len(of.variables.get(GLOBAL, []))
+    why = because + (f", and data.variables.{GLOBAL} adds {added}" if added else "")
     for (key, task), item in zip(tasks(config), _modules(config), strict=True):
-        tokens = 1 if task.get("input_name") == schema(config).global_object else TOKENS_READ.get(_name(item))
+        is_global = task.get("input_name") == of.global_object
+        tokens = 1 if is_global else TOKENS_READ.get(_name(item))
         dense = task.get("dense_config") or {}
         if tokens is None:
             continue
-        if dense.get("input_size") not in {None, tokens * width}:
+        read = width + added if is_global else tokens * width
+        if dense.get("input_size") not in {None, read}:
             twice = " and two tokens are read at once" if tokens > 1 else ""
-            yield Misfit(f"{key}.dense_config.input_size", dense["input_size"], tokens * width, because + twice)
-        if task.get("input_name") != schema(config).global_object and dense.get("context_size") not in {None, 0, width}:
-            yield Misfit(f"{key}.dense_config.context_size", dense["context_size"], width, because)
+            yield Misfit(
+                f"{key}.dense_config.input_size", dense["input_size"], read, why if is_global else because + twice
+            )
+        if not is_global and dense.get("context_size") not in {None, 0, width + added}:
+            yield Misfit(f"{key}.dense_config.context_size", dense["context_size"], width + added, why)
 
 
 def _modules(config: Namespace) -> list[Namespace]:

@@ -57,7 +57,7 @@ def make_recipe(schema: Schema, labels: Mapping[str, Sequence[str]], options: Op
     """
     both = joined_labels(labels, {schema.global_object: options.columns})
     asked = {stream: tuple(names) for stream, names in both.items() if names}
-    streams = dict.fromkeys([*schema.variables, *asked])
+    streams = dict.fromkeys([*schema.variables, *asked, schema.global_object])
     _check_streams(streams, options)
     recipes = {
         name: _of_stream(name, schema.variables.get(name, ()), asked.get(name, ()), schema, options) for name in streams

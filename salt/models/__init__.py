@@ -1,9 +1,12 @@
 """The face that YAML names: `class_path: salt.models.X`."""
 
 from salt.models.saltmodel import SaltModel
-from salt.nn.embedding import InitNet, InputNorm
+from salt.nn.embedding import InitNet
+from salt.nn.featurewise import FeaturewiseTransformation
 from salt.nn.layers import GLU, Dense
+from salt.nn.norm import InputNorm
 from salt.nn.pooling import GlobalAttentionPooling, Pooling
+from salt.nn.positions import PositionalEncoder
 from salt.nn.transformer import Transformer
 from salt.tasks.base import Task as TaskBase
 from salt.tasks.classification import ClassificationTask
@@ -13,10 +16,12 @@ __all__ = [
     "GLU",
     "ClassificationTask",
     "Dense",
+    "FeaturewiseTransformation",
     "GlobalAttentionPooling",
     "InitNet",
     "InputNorm",
     "Pooling",
+    "PositionalEncoder",
     "SaltModel",
     "TaskBase",
     "Transformer",

@@ -1,37 +1,50 @@
 """The model: embed each stream, encode them together, pool, and ask the tasks.
 
-Shapes: B jets, "..." the tokens of a layout, D width.
+Shapes: B jets, "..." the tokens of a layout, D width, P parameters, G variables of the stream `global`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, cast
 
+import torch
 from torch import Tensor, nn
 
 from salt.layout import Layout, Packed
-from salt.models.tagger import Tagger, ragged
+from salt.models.featurewise import after_encoder, before_layers, by_layer
+from salt.models.streams import check_reads, check_streams
+from salt.models.tagger import Tagger, dense, ragged
 from salt.nn.embedding import InitNet
-from salt.nn.encoder import Encoder, Tokens, unencoded
+from salt.nn.encoder import Between, Encoded, Encoder, Tokens, unencoded
+from salt.nn.merging import StreamMerge
 from salt.nn.pooling import Pooling
-from salt.types import Inputs, Preds, Schema
+from salt.types import GLOBAL, PARAMETERS, Inputs, Preds, Schema
 
 
 class SaltModel(Tagger):
     """A tagger: several streams in, several tasks out.
+
+    What the tasks of the global object read is what is pooled, and behind it the variables of the stream `global`.
 
     Parameters
     ----------
     schema : Schema
         The streams and their variables. The CLI fills it in from `data`.
     init_nets : list[dict[str, Any]]
-        Arguments of one `InitNet` for each stream of constituents, in the order in which they are merged.
+        Arguments of one `InitNet` for each stream of constituents, in the order in which they are merged; or of one
+        for the global object, whose embedding is in the place of what is pooled (DL1).
     tasks : nn.ModuleList
         The `Task`s.
     encoder : Encoder | None
         The encoder of all constituents together; None: they are pooled as they were embedded (DeepSets).
     pool_net : Pooling | None
-        From tokens to one vector a jet; None: no task may read the global object.
+        From tokens to one vector a jet; None: no task may read the global object, but where an init net embeds it.
+    merge_dict : dict[str, list[str]] | None
+        Name -> streams that enter the encoder as one, behind those that stay alone; None: each enters for itself.
+    featurewise_nets : list[dict[str, Any]] | None
+        Arguments of a `FeaturewiseTransformation` for some of the layers input, encoder (of which each layer has its
+        own) and global; None: parameters, if there are any, are inputs of the init nets.
     """
 
     def __init__(
@@ -41,31 +54,32 @@ class SaltModel(Tagger):
         tasks: nn.ModuleList,
         encoder: Encoder | None = None,
         pool_net: Pooling | None = None,
+        merge_dict: dict[str, list[str]] | None = None,
+        featurewise_nets: list[dict[str, Any]] | None = None,
     ) -> None:
         super().__init__(schema, tasks)
-        self.init_nets = nn.ModuleList(InitNet(schema=schema, **config) for config in init_nets)
+        check_streams(schema, init_nets, encoder, pool_net, merge_dict or {})
+        of = by_layer(featurewise_nets)
+        self.init_nets = nn.ModuleList(
+            InitNet(schema=schema, **config, featurewise=of.get("input")) for config in init_nets
+        )
         self.encoder = encoder
         self.pool_net = pool_net
-        self._check_streams()
+        self.merge_dict = dict(merge_dict or {})
+        self.featurewise_encoder = before_layers(schema, of.get("encoder"), encoder)
+        size = self._nets()[0].net.output_size if encoder is None else encoder.output_size
+        self.featurewise_global = after_encoder(schema, of.get("global"), size)
+        check_reads(schema, self.heads(), [net.input_name for net in self._nets()], pool_net, self.merge_dict)
 
     def _nets(self) -> list[InitNet]:
         return cast(list[InitNet], list(self.init_nets))
 
-    def _check_streams(self) -> None:
-        streams = [self.schema.global_object, *(net.input_name for net in self._nets())]
-        for task in self.heads():
-            if task.input_name not in streams:
-                raise ValueError(
-                    f"task {task.name!r} reads input_name {task.input_name!r}, which no init net embeds; "
-                    f"there are {', '.join(map(repr, streams))}"
-                )
-
     def forward(self, inputs: Inputs, house: type[Layout] = Packed) -> Preds:
         """Normalised inputs of each stream to the raw output of each task."""
         embedded = self._embed(inputs, house)
-        encoded = self.encoder(embedded) if self.encoder is not None else unencoded(embedded)
-        pooled = self.pool_net(encoded.together) if self.pool_net is not None else None
-        streams = {tokens.name: tokens for tokens in encoded.streams}
+        encoded = self._encode(embedded, dense(inputs, PARAMETERS)) if embedded else None
+        pooled = self._pool(encoded, inputs)
+        streams = {tokens.name: tokens for tokens in encoded.streams} if encoded is not None else {}
         preds: Preds = {}
         for task in self.heads():
             if task.input_name == self.schema.global_object:
@@ -77,10 +91,43 @@ class SaltModel(Tagger):
 
     def _embed(self, inputs: Inputs, house: type[Layout]) -> list[Tokens]:
         """The embedded constituents of each stream."""
-        jets = inputs.get(self.schema.global_object)
-        assert jets is None or isinstance(jets, Tensor)
+        jets, parameters = dense(inputs, self.schema.global_object), dense(inputs, PARAMETERS)
         embedded = []
         for net in self._nets():
-            x, layout = house.of(ragged(inputs, net.input_name))
-            embedded.append(Tokens(net.input_name, net(x, jets, layout), layout))
+            if net.input_name != self.schema.global_object:
+                x, layout = house.of(ragged(inputs, net.input_name))
+                embedded.append(Tokens(net.input_name, net(x, jets, parameters, layout), layout))
         return embedded
+
+    def _encode(self, embedded: Sequence[Tokens], parameters: Tensor | None) -> Encoded:
+        """What becomes of the embedded streams in the encoder, if there is one."""
+        merge = StreamMerge(embedded, self.merge_dict)
+        if self.encoder is None:
+            encoded = unencoded(merge.streams)
+        else:
+            encoded = self.encoder(merge.streams, self._between(parameters))
+        streams = merge.parted(encoded.streams)
+        if self.featurewise_global is None:
+            return encoded._replace(streams=streams)
+        tokens = [*streams, encoded.together]
+        changed = [of._replace(x=self.featurewise_global(of.x, parameters, of.layout)) for of in tokens]
+        return Encoded(changed[:-1], changed[-1])
+
+    def _between(self, parameters: Tensor | None) -> Between | None:
+        """Each layer's transformation in turn; None: there are none."""
+        if not len(self.featurewise_encoder):
+            return None
+        nets = iter(self.featurewise_encoder)
+        return lambda x, layout: next(nets)(x, parameters, layout)
+
+    def _pool(self, encoded: Encoded | None, inputs: Inputs) -> Tensor | None:
+        """What is known of each jet (B, D + G); None: nobody asks for it."""
+        if encoded is None:
+            jets = dense(inputs, self.schema.global_object)
+            pooled = self._nets()[0](jets, jets, dense(inputs, PARAMETERS), None)
+        elif self.pool_net is not None:
+            pooled = self.pool_net(encoded.together)
+        else:
+            return None
+        more = dense(inputs, GLOBAL)
+        return pooled if more is None else torch.cat([pooled, more], -1)

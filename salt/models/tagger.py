@@ -108,3 +108,10 @@ def ragged(inputs: Inputs, stream: str) -> Ragged:
     x = inputs[stream]
     assert isinstance(x, Ragged), f"stream {stream} is not ragged"
     return x
+
+
+def dense(inputs: Inputs, stream: str) -> Tensor | None:
+    """The variables (B, F) of a stream with one row a jet; None: there are none."""
+    x = inputs.get(stream)
+    assert x is None or isinstance(x, Tensor), f"stream {stream} is ragged"
+    return x

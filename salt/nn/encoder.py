@@ -6,7 +6,7 @@ Shapes: B jets, "..." the tokens of a layout, D width.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from torch import Tensor, nn
@@ -47,6 +47,10 @@ class Encoded(NamedTuple):
     together: Tokens
 
 
+Between = Callable[[Tensor, Layout], Tensor]
+"""What changes all tokens (..., D) of an encoder, registers too: called before each of its layers, in turn."""
+
+
 class Encoder(nn.Module, ABC):
     """Takes embedded streams and encodes them, together.
 
@@ -58,13 +62,16 @@ class Encoder(nn.Module, ABC):
         Width of the tokens that it gives.
     """
 
+    num_layers: int = 0
+    """How often `forward` calls what it is given as `between`."""
+
     def __init__(self, input_size: int, output_size: int) -> None:
         super().__init__()
         self.input_size = input_size
         self.output_size = output_size
 
     @abstractmethod
-    def forward(self, streams: Sequence[Tokens]) -> Encoded:
+    def forward(self, streams: Sequence[Tokens], between: Between | None = None) -> Encoded:
         """Embedded streams (..., input_size), of the same jets, to encoded ones (..., output_size)."""
 
 

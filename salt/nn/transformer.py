@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from salt.layout import Layout
 from salt.nn.attention import Attention
-from salt.nn.encoder import Encoded, Encoder, Tokens
+from salt.nn.encoder import Between, Encoded, Encoder, Tokens
 from salt.nn.layers import GLU, make_norm
 from salt.nn.residual import LayerScale, NormResidual, Step
 
@@ -203,6 +203,7 @@ class Transformer(Encoder):
             "norm_type": norm_type,
             "num_dense": num_dense,
         }
+        self.num_layers = num_layers
         self.drop_registers = drop_registers
         self.registers = nn.Parameter(torch.empty(num_registers, embed_dim).normal_(std=_REGISTER_STD))
         self.layers = nn.ModuleList(EncoderLayer(embed_dim, depth=depth, **layer) for depth in range(num_layers))
@@ -212,13 +213,13 @@ class Transformer(Encoder):
             for parameter in self.out_proj.parameters():
                 nn.init.zeros_(parameter)
 
-    def forward(self, streams: Sequence[Tokens]) -> Encoded:
+    def forward(self, streams: Sequence[Tokens], between: Between | None = None) -> Encoded:
         """Embedded streams (..., D) to encoded ones (..., output_size); the registers are pooled, too."""
         layouts = [stream.layout for stream in streams]
         merged = type(layouts[0]).merge(layouts, self.registers.shape[0])
         x = merged.join([stream.x for stream in streams], self.registers)
         for layer in self.layers:
-            x = layer(x, merged.layout)
+            x = layer(between(x, merged.layout) if between is not None else x, merged.layout)
         x = self.out_norm(self.out_proj(x))
         parts = [stream._replace(x=merged.part(x, place)) for place, stream in enumerate(streams)]
         pooled = merged.without_registers(x) if self.drop_registers else (x, merged.layout)

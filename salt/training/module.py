@@ -21,7 +21,7 @@ from torch import Tensor
 
 from salt.data.dicts import read_norm_dict
 from salt.models.tagger import Tagger
-from salt.nn.embedding import InputNorm
+from salt.nn.norm import InputNorm
 from salt.training.ema import Averaged, WeightAverage, take_average
 from salt.training.losses import Losses, LossSums, global_mean, over_ranks
 from salt.training.resume import Resume
