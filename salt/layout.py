@@ -76,6 +76,10 @@ class Layout(ABC):
         """Softmax-weighted mean of each jet's tokens: (..., 1), (..., D) -> (B, D)."""
 
     @abstractmethod
+    def slots(self, x: Tensor, count: int) -> Tensor:
+        """The first tokens of each jet, zeros where it has fewer: (..., D) -> (B, count, D)."""
+
+    @abstractmethod
     def pair_map(self, fn: nn.Sequential, a: Tensor, b: Tensor) -> Tensor:
         """fn(a_i + b_j) for all ordered pairs of tokens of one jet: (..., D) twice -> (pairs, out)."""
 
@@ -169,6 +173,12 @@ class Packed(Layout):
 
     def pool(self, score: Tensor, x: Tensor) -> Tensor:
         return pool(score, x, self.segments)
+
+    def slots(self, x: Tensor, count: int) -> Tensor:
+        number = torch.arange(count, device=x.device)
+        exists = number < self.segments.lengths[:, None]  # (B, count)
+        row = torch.where(exists, self.segments.offsets[:-1, None] + number, x.shape[0])
+        return torch.cat([x, x.new_zeros(1, x.shape[1])])[row]
 
     def pair_map(self, fn: nn.Sequential, a: Tensor, b: Tensor) -> Tensor:
         return pair_map(fn, a, b, self.segments)
@@ -300,6 +310,9 @@ class One(Layout):
 
     def pool(self, score: Tensor, x: Tensor) -> Tensor:
         return torch.softmax(score, 0).transpose(0, 1) @ x
+
+    def slots(self, x: Tensor, count: int) -> Tensor:
+        return torch.cat([x, x.new_zeros(count, x.shape[1])])[None, :count]
 
     def pair_map(self, fn: nn.Sequential, a: Tensor, b: Tensor) -> Tensor:
         return fn(a[:, None] + b[None])

@@ -1,11 +1,12 @@
 """The face that YAML names: `class_path: salt.models.X`."""
 
+from salt.models.r21xbb import R21Xbb
 from salt.models.saltmodel import SaltModel
 from salt.nn.embedding import InitNet
 from salt.nn.featurewise import FeaturewiseTransformation
 from salt.nn.layers import GLU, Dense
 from salt.nn.norm import InputNorm
-from salt.nn.pooling import GlobalAttentionPooling, Pooling
+from salt.nn.pooling import GlobalAttentionPooling, NodeQueryGAP, Pooling
 from salt.nn.positions import PositionalEncoder
 from salt.nn.transformer import Transformer
 from salt.tasks.base import Task as TaskBase
@@ -20,8 +21,10 @@ __all__ = [
     "GlobalAttentionPooling",
     "InitNet",
     "InputNorm",
+    "NodeQueryGAP",
     "Pooling",
     "PositionalEncoder",
+    "R21Xbb",
     "SaltModel",
     "TaskBase",
     "Transformer",

@@ -56,7 +56,13 @@ def layers(**sizes):
 
 BOTH = {"jets": JETS, "tracks": TRACKS}
 PARAMETRISED = {**BOTH, "parameters": ["mass"]}
+SUBJETS = config([], BOTH, 18)
+SUBJETS["model"]["model"] = {
+    "class_path": "salt.models.R21Xbb",
+    "init_args": {"tasks": SUBJETS["model"]["model"]["init_args"]["tasks"]},
+}
 CONFIGS = {
+    "the first subjets": SUBJETS,
     "the global object alone": config(
         [net("jets", attach_global=False)], {"jets": JETS}, 8, encoder=False, pooled=False
     ),

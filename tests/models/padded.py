@@ -67,6 +67,9 @@ class Padded(Layout):
         weight = score.masked_fill(~self.valid[..., None], -torch.inf).softmax(1).nan_to_num(0)
         return (weight * x).sum(1)
 
+    def slots(self, x: Tensor, count: int) -> Tensor:
+        return x.where(self.valid[..., None], 0)[:, :count]
+
     def _pairs(self) -> Tensor:
         apart = ~torch.eye(self.valid.shape[1], dtype=torch.bool)
         return self.valid[:, :, None] & self.valid[:, None] & apart
