@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from salt.layout import One, Packed
-from salt.models import ClassificationTask, GlobalAttentionPooling, SaltModel, Transformer
+from salt.models import ClassificationTask, GlobalAttentionPooling, PositionalEncoder, SaltModel, Transformer
 from salt.ragged import Ragged
 from salt.types import Batch, Schema
 from tests.models.padded import Padded
@@ -194,3 +194,10 @@ def test_a_task_may_not_read_a_merged_stream(schema):
     task = ClassificationTask("origin", "all", "origin", {"input_size": 8, "output_size": 4})
     with pytest.raises(ValueError, match="which merge_dict makes of tracks, flows"):
         SaltModel(schema, TWO, nn.ModuleList([task]), merge_dict={"all": ["tracks", "flows"]})
+
+
+def test_an_angle_is_encoded_like_that_of_the_next_turn():
+    encoder, angle = PositionalEncoder(["eta", "phi"], 12), torch.tensor([[0.3, -1.0], [0.3, 2 * torch.pi - 1.0]])
+    before, after = encoder(angle.double())
+    torch.testing.assert_close(after, before, rtol=0, atol=1e-4)
+    assert not torch.allclose(encoder(angle.flip(1))[1], encoder(angle.flip(1))[0])
