@@ -144,6 +144,25 @@ class Calibrated(Origins):
         return super().figures() | {"calibration_error": calibration_error(self.counts["calibration"])}
 
 
+class OneClass(Calibrated):
+    """A class against everything else, of which one logit is known.
+
+    Parameters
+    ----------
+    truth : Truth
+        1 for what is of the class, 0 for what is not.
+    class_name : str
+        Its name.
+    """
+
+    def __init__(self, truth: Truth, class_name: str) -> None:
+        super().__init__(truth, [f"not {class_name}", class_name], None)
+
+    def add(self, raw: Tensor, labels: Mapping[str, Tensor], layout: Layout | None, bins: Tensor | None) -> None:
+        """Count logits (n, 1)."""
+        super().add(torch.cat([torch.zeros_like(raw), raw], -1), labels, layout, bins)
+
+
 class Flavours(Classification):
     """A flavour tagger: its discriminants, in bins of transverse momentum where asked.
 

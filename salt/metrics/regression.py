@@ -1,11 +1,12 @@
 """Monitor of regression: how wide and how far off the answers are.
 
-Shapes: n jets or constituents, N bins of a residual.
+Shapes: n jets or constituents, R quantities, N bins of a residual.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -26,7 +27,26 @@ ONE_SIGMA = (0.158655, 0.841345)
 """Quantiles of a Gaussian at one width below and above its mean."""
 
 Values = Callable[[Tensor, Mapping[str, Tensor], Layout | None], tuple[Tensor, Tensor]]
-"""Raw answers, labels, layout -> predicted and true values (n,)."""
+"""Raw answers, labels, layout -> predicted and true values (n,), or (n, R)."""
+
+
+class Residuals(NamedTuple):
+    """What is said of the residuals of a quantity, and by which names."""
+
+    width: str = "resolution"
+    """Half the width of the central 68 %."""
+    middle: str = "bias"
+    """The median."""
+
+    @classmethod
+    def of(cls, quantity: str) -> Residuals:
+        """Those of one of several quantities."""
+        return cls(f"{quantity}_resolution", f"{quantity}_bias")
+
+    @classmethod
+    def of_pull(cls, quantity: str) -> Residuals:
+        """Those of its pulls: residuals in units of the width that was predicted for each."""
+        return cls(f"{quantity}_pull_width", f"{quantity}_pull_bias")
 
 
 class Regression(Monitor):
@@ -41,27 +61,38 @@ class Regression(Monitor):
         Predicted and true values of a batch.
     is_relative : bool
         Residuals are (predicted - true) / true, not predicted - true.
+    residuals : Sequence[Residuals]
+        Names of what is said of each of the R quantities.
     """
 
-    def __init__(self, values: Values, is_relative: bool = True) -> None:
-        super().__init__({"residuals": (NUM_BINS,)})
+    def __init__(
+        self, values: Values, is_relative: bool = True, residuals: Sequence[Residuals] = (Residuals(),)
+    ) -> None:
+        super().__init__({"residuals": (len(residuals), NUM_BINS)})
         self._values = values
+        self._residuals = list(residuals)
         self._is_relative = is_relative
 
     def add(self, raw: Tensor, labels: Mapping[str, Tensor], layout: Layout | None, bins: Tensor | None) -> None:
         """Count the residuals of a batch."""
-        predicted, true = (x.detach().double().flatten() for x in self._values(raw, labels, layout))
+        shape = (-1, len(self._residuals))
+        predicted, true = (x.detach().double().reshape(shape) for x in self._values(raw, labels, layout))
         residuals = (predicted - true) / (true if self._is_relative else 1.0)
         known = true.isfinite() & residuals.isfinite()
-        tally(self.counts["residuals"], residual_bins(residuals.nan_to_num()), known.long())
+        rows = torch.arange(len(self._residuals), device=residuals.device) * NUM_BINS
+        keys = rows + residual_bins(residuals.nan_to_num())
+        tally(self.counts["residuals"], keys.flatten(), known.long().flatten())
 
     def figures(self) -> dict[str, float | None]:
-        """Resolution and bias, in the unit of the residuals."""
-        counts = self.counts["residuals"].cpu().numpy()
-        if counts.sum() < MIN_JETS:
-            return {"resolution": None, "bias": None}
-        low, median, high = (_quantile(counts, share) for share in (ONE_SIGMA[0], 0.5, ONE_SIGMA[1]))
-        return {"resolution": (high - low) / 2, "bias": median}
+        """Resolution and bias of each quantity, in the unit of its residuals."""
+        found: dict[str, float | None] = {}
+        for names, counts in zip(self._residuals, self.counts["residuals"].cpu().numpy(), strict=True):
+            if counts.sum() < MIN_JETS:
+                found |= {names.width: None, names.middle: None}
+                continue
+            low, median, high = (_quantile(counts, share) for share in (ONE_SIGMA[0], 0.5, ONE_SIGMA[1]))
+            found |= {names.width: (high - low) / 2, names.middle: median}
+        return found
 
 
 _HALF = NUM_BINS // 2
@@ -69,7 +100,7 @@ _SCALE = (_HALF - 1) / np.log(LARGEST / FINEST)
 
 
 def residual_bins(residuals: Tensor) -> Tensor:
-    """Bins (n,) of residuals (n,): logarithmic in their size, on either side of zero."""
+    """Bins (...) of residuals (...): logarithmic in their size, on either side of zero."""
     size = (torch.log(residuals.abs().clamp(min=FINEST, max=LARGEST) / FINEST) * _SCALE).long().clamp(0, _HALF - 1)
     return torch.where(residuals < 0, _HALF - 1 - size, _HALF + size)
 

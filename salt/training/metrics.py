@@ -19,6 +19,7 @@ from salt.types import Batch, Labels, Preds
 SMALL_IS_GOOD = re.compile(r"(_|/)(loss|calibration_error|resolution)(_epoch|_step)?$")
 GREAT_IS_GOOD = re.compile(r"_(accuracy|auc|auc_\w+_vs_[\w.]+|rejection_\w+_at_[\w.]+|efficiency|purity)$")
 NEAR_ZERO_IS_GOOD = re.compile(r"_bias$")
+NEAR_ONE_IS_GOOD = re.compile(r"_pull_width$")
 
 MEV_PER_GEV = 1000.0
 PT_NAMES = ("pt_btagJes", "pt")
@@ -35,7 +36,7 @@ def direction(name: str) -> Literal["min", "max"]:
     Raises
     ------
     ValueError
-        For a bias, which is best near zero.
+        For a bias, which is best near zero, and the width of pulls, which is best near one.
     """
     if SMALL_IS_GOOD.search(name):
         return "min"
@@ -43,6 +44,8 @@ def direction(name: str) -> Literal["min", "max"]:
         return "max"
     if NEAR_ZERO_IS_GOOD.search(name):
         raise ValueError(f"metric {name!r} is best near 0, neither small nor great: monitor the resolution instead")
+    if NEAR_ONE_IS_GOOD.search(name):
+        raise ValueError(f"metric {name!r} is best near 1, neither small nor great: monitor the loss instead")
     return "min"
 
 
