@@ -29,9 +29,6 @@ from salt.types import Batch
 info = rank_zero_only(logging.getLogger(__name__).info)
 warn = rank_zero_only(logging.getLogger(__name__).warning)
 
-UNPREFIXED = "VertexIndex"
-"""The one column that upstream writes without the model's name."""
-
 
 class PredictionWriter(Callback):
     """Write the outputs of the tasks, and the fields of the test file, to an HDF5 file beside the checkpoint.
@@ -50,8 +47,9 @@ class PredictionWriter(Callback):
     extra_vars : dict[str, list[str]] | None
         Stream -> fields of the test file to copy, none for streams that are not named; None copies all.
     names : Literal["upstream", "consistent"]
-        "upstream" writes the names that existing files have: VertexIndex without the model's name, `mask` in one
-        dataset only. "consistent" gives every column the model's name, and every dataset of constituents a `mask`.
+        "upstream" writes the names that existing files have: VertexIndex without the model's name, Gaussians with that
+        of their task in its place, `mask` in one dataset only. "consistent" gives every column the model's name, and
+        every dataset of constituents a `mask`.
     test_suff : str | None
         Added to the name of the file; None for that of `data.test_suff`.
     """
@@ -167,8 +165,7 @@ class PredictionWriter(Callback):
         columns: dict[str, Column] = {}
         for task in tasks:
             for column, values in outputs[task.name].items():
-                bare = column == UNPREFIXED and self.names == "upstream"
-                name = column if bare else f"{model}_{column}"
+                name = task.upstream_name(column, model) if self.names == "upstream" else f"{model}_{column}"
                 if name in columns:
                     raise ValueError(
                         f"two tasks on {task.input_name} write {name!r}; the second is {task.name!r}: rename its output"

@@ -11,6 +11,8 @@ from salt.nn.positions import PositionalEncoder
 from salt.nn.transformer import Transformer
 from salt.tasks.base import Task as TaskBase
 from salt.tasks.classification import ClassificationTask
+from salt.tasks.gaussian import GaussianRegressionTask
+from salt.tasks.regression import RegressionTask, RegressionTaskBase
 from salt.tasks.vertexing import VertexingTask
 
 __all__ = [
@@ -18,6 +20,7 @@ __all__ = [
     "ClassificationTask",
     "Dense",
     "FeaturewiseTransformation",
+    "GaussianRegressionTask",
     "GlobalAttentionPooling",
     "InitNet",
     "InputNorm",
@@ -25,6 +28,8 @@ __all__ = [
     "Pooling",
     "PositionalEncoder",
     "R21Xbb",
+    "RegressionTask",
+    "RegressionTaskBase",
     "SaltModel",
     "TaskBase",
     "Transformer",

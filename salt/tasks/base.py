@@ -27,8 +27,6 @@ class Task(nn.Module, ABC):
         Name of the task: of its loss in the logs, of its raw output.
     input_name : str
         The stream whose embedding it reads: the global object's is the pooled one.
-    label : str
-        Name of its label in the file.
     dense_config : dict[str, Any]
         Arguments of `Dense`.
     weight : float
@@ -38,19 +36,19 @@ class Task(nn.Module, ABC):
     padding: float = 0.0
     """What evaluation files hold for a constituent that does not exist."""
 
-    def __init__(
-        self, name: str, input_name: str, label: str, dense_config: dict[str, Any], weight: float = 1.0
-    ) -> None:
+    is_positive: bool = True
+    """Whether its loss is never negative, so that a geometric mean may have it."""
+
+    def __init__(self, name: str, input_name: str, dense_config: dict[str, Any], weight: float = 1.0) -> None:
         super().__init__()
         self.name = name
         self.input_name = input_name
-        self.label = label
         self.weight = weight
         self.net = Dense(**dense_config)
 
+    @abstractmethod
     def required_labels(self) -> list[str]:
         """Labels of its stream that the loader must bring for the loss."""
-        return [self.label]
 
     def required_columns(self) -> list[str]:
         """Columns of its stream that `outputs` needs, beside what the net has said."""
@@ -102,3 +100,7 @@ class Task(nn.Module, ABC):
         layout : Layout | None
             Where each jet's tokens are; None: one row a jet.
         """
+
+    def upstream_name(self, output: str, model: str) -> str:
+        """What upstream's evaluation files call one of the outputs of a model of this name."""
+        return f"{model}_{output}"

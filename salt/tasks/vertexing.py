@@ -17,6 +17,7 @@ from salt.metrics.monitor import Monitor
 from salt.metrics.options import MetricOptions
 from salt.metrics.vertexing import Vertexing
 from salt.tasks.base import Task
+from salt.tasks.losses import make_loss
 
 FAKE = 1
 FROM_HEAVY_FLAVOUR = (3, 4, 5)
@@ -32,10 +33,12 @@ class VertexingTask(Task):
 
     Parameters
     ----------
-    name, input_name, label, dense_config, weight
+    name, input_name, dense_config, weight
         As of every `Task`; dense_config.input_size is twice the width of a token.
-    loss : nn.Module | None
-        A `torch.nn.BCEWithLogitsLoss`; None: the same.
+    label : str
+        Name of the label in the file: the number of each track's vertex, negative for none.
+    loss : nn.Module | str | None
+        A `torch.nn.BCEWithLogitsLoss`, or its name; None: the same.
     """
 
     padding = -1
@@ -46,11 +49,12 @@ class VertexingTask(Task):
         input_name: str,
         label: str,
         dense_config: dict[str, Any],
-        loss: nn.Module | None = None,
+        loss: nn.Module | str | None = None,
         weight: float = 1.0,
     ) -> None:
-        super().__init__(name, input_name, label, dense_config, weight)
-        self.loss_function = nn.BCEWithLogitsLoss(reduction="none") if loss is None else loss
+        super().__init__(name, input_name, {"output_size": 1, **dense_config}, weight)
+        self.label = label
+        self.loss_function = make_loss("BCEWithLogitsLoss" if loss is None else loss, name)
         if not isinstance(self.loss_function, nn.BCEWithLogitsLoss):
             raise ValueError(
                 f"task {name!r}: loss {type(self.loss_function).__name__} is not known for vertexing; "
@@ -102,3 +106,7 @@ class VertexingTask(Task):
         assert layout is not None
         probability = raw.squeeze(-1).sigmoid()
         return {"VertexIndex": layout.connect((probability + layout.swap(probability)) / 2 > SAME_VERTEX)}
+
+    def upstream_name(self, output: str, model: str) -> str:
+        """The one column that upstream writes without the model's name."""
+        return output

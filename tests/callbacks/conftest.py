@@ -19,6 +19,12 @@ class Head(torch.nn.Module):
         super().__init__()
         self.name, self.input_name, self.padding = name, input_name, padding
 
+    def upstream_name(self, output, model):
+        return output if output == "VertexIndex" else f"{model}_{output}"
+
+    def required_columns(self):
+        return []
+
 
 class Tagger(LightningModule):
     """Answers with numbers that can be read back from the fields of the file."""
