@@ -72,3 +72,22 @@ def over_ranks(means: dict[str, Tensor]) -> dict[str, Tensor]:
     together = torch.stack(list(figures.values()))
     dist.all_reduce(together)
     return dict(zip(figures, together / dist.get_world_size(), strict=True))
+
+
+def valued(means: dict[str, Tensor], figures: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Each rank's part of the means, whose gradients it has, with the values of all ranks together.
+
+    What is not linear in the means has the gradient of one rank only so.
+    """
+    return {task: mean + (figures[task] - mean).detach() for task, mean in means.items()}
+
+
+def geometric_mean(losses: Tensor) -> Tensor:
+    """The geometric mean of losses (n,), none of them negative.
+
+    A task with nothing to learn from in a batch has the loss 0, which would be that of all, with a gradient that is no
+    number: it is left out of this mean.
+    """
+    present = losses != 0  # what is no number stays, and is found
+    count = present.sum().clamp(min=1)
+    return losses.where(present, 1).prod() ** (1 / count.to(losses.dtype)) * present.any()

@@ -23,7 +23,7 @@ from salt.data.dicts import read_norm_dict
 from salt.models.tagger import Tagger
 from salt.nn.norm import InputNorm
 from salt.training.ema import Averaged, WeightAverage, take_average
-from salt.training.losses import Losses, LossSums, global_mean, over_ranks
+from salt.training.losses import Losses, LossSums, geometric_mean, global_mean, over_ranks, valued
 from salt.training.resume import Resume
 from salt.training.schedule import LRSConfig, one_cycle
 from salt.types import Batch, Inputs, Preds
@@ -45,7 +45,8 @@ class SaltModule(lightning.LightningModule):
     name : str
         Name of the model, in front of its outputs. The CLI takes it from `name`.
     loss_mode : Literal["wsum", "GLS"]
-        Sum of the weighted losses, or their geometric mean (Chennupati et al., MultiNet++, arXiv:1904.08492).
+        Sum of the weighted losses, or their geometric mean (Chennupati et al., MultiNet++, arXiv:1904.08492), without
+        those that have nothing to learn from in a batch.
     ema_decay : float | None
         Decay of a moving average of the weights, like 0.999: how much of it each step keeps. Validation, test and
         export take the average; a checkpoint has it as its `state_dict`. None: no average.
@@ -63,6 +64,8 @@ class SaltModule(lightning.LightningModule):
         super().__init__()
         if ema_decay is not None and not 0 <= ema_decay < 1:
             raise ValueError(f"model.ema_decay is {ema_decay}; it must be at least 0 and below 1, like 0.999")
+        if loss_mode == "GLS":
+            _check_positive(model)
         self.model = model
         self.lrs_config = lrs_config or LRSConfig()
         self.name = name
@@ -88,7 +91,7 @@ class SaltModule(lightning.LightningModule):
         means = self._means(self._losses(self(batch.inputs), batch, "train"))
         figures = over_ranks(means)
         self._log("train", self._total(figures), figures if self._is_logged() else {}, prog_bar=True)
-        return self._total(means)
+        return self._total(valued(means, figures) if self.loss_mode == "GLS" else means)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> Preds:
         """Add a batch to the losses of this validation; the raw outputs are for whoever measures more."""
@@ -205,7 +208,7 @@ class SaltModule(lightning.LightningModule):
     def _total(self, means: dict[str, Tensor]) -> Tensor:
         weighted = [task.weight * means[task.name] for task in self.model.heads()]
         if self.loss_mode == "GLS":
-            return torch.stack(weighted).prod() ** (1 / len(weighted))
+            return geometric_mean(torch.stack(weighted))
         return torch.stack(weighted).sum()
 
     def _log(
@@ -214,3 +217,13 @@ class SaltModule(lightning.LightningModule):
         self.log(f"{stage}/loss{suffix}", loss.detach(), prog_bar=prog_bar)
         if means:
             self.log_dict({f"{stage}/{task}_loss{suffix}": mean.detach() for task, mean in means.items()})
+
+
+def _check_positive(model: Tagger) -> None:
+    """Raise where a loss may be negative: there is no geometric mean with it."""
+    wrong = [task.name for task in model.heads() if not task.is_positive]
+    if wrong:
+        raise ValueError(
+            f"model.loss_mode: GLS multiplies the losses, but that of {', '.join(map(repr, wrong))} may be negative: a "
+            "likelihood is not bounded; set model.loss_mode: wsum"
+        )

@@ -6,8 +6,8 @@ import torch
 
 from salt.cli.files import PACKAGED
 from salt.data import SaltDataModule
-from salt.models import ClassificationTask, GlobalAttentionPooling, SaltModel
-from salt.training.losses import LossSums, global_mean
+from salt.models import ClassificationTask, GaussianRegressionTask, GlobalAttentionPooling, SaltModel
+from salt.training.losses import LossSums, geometric_mean, global_mean, valued
 from salt.training.module import SaltModule
 from salt.training.schedule import LRSConfig
 from salt.types import Schema
@@ -106,6 +106,48 @@ def test_gls_is_the_geometric_mean(make_module):
 def test_gls_with_weights_multiplies_the_weighted_losses(make_module):
     module = make_module((1.0, 0.5), loss_mode="GLS")
     assert float(module._total(means(3.0, 6.0))) == pytest.approx(3.0)
+
+
+def test_gls_leaves_out_a_task_that_has_nothing_to_learn_from(make_module):
+    module = make_module((1.0, 1.0, 1.0), loss_mode="GLS")
+    nothing = torch.tensor(0.0, requires_grad=True)
+    losses = means(2.0, 8.0) | {"t2": global_mean(nothing, torch.tensor(0))}
+    total = module._total({task: loss.clone().requires_grad_() for task, loss in losses.items()})
+    assert float(total.detach()) == pytest.approx(4.0)
+    module._total(losses).backward()
+    assert float(nothing.grad) == 0
+
+
+def test_gls_of_nothing_is_nothing():
+    losses = torch.zeros(3, requires_grad=True)
+    total = geometric_mean(losses)
+    total.backward()
+    assert (float(total.detach()), losses.grad.tolist()) == (0.0, [0.0, 0.0, 0.0])
+
+
+def test_gls_has_the_gradient_of_a_geometric_mean():
+    losses = torch.tensor([2.0, 8.0], dtype=torch.float64, requires_grad=True)
+    geometric_mean(losses).backward()
+    assert losses.grad.tolist() == pytest.approx([1.0, 0.25])
+
+
+def test_gls_of_two_ranks_has_the_gradient_of_one():
+    parts = torch.tensor([[1.0, 9.0], [3.0, 7.0]], dtype=torch.float64, requires_grad=True)  # (rank, task)
+    together = {task: parts[:, i].mean().detach() for i, task in enumerate("ab")}
+    for part in parts:
+        of_rank = {task: part[i] for i, task in enumerate("ab")}
+        geometric_mean(torch.stack(list(valued(of_rank, together).values()))).backward()
+    whole = torch.tensor([2.0, 8.0], dtype=torch.float64, requires_grad=True)
+    geometric_mean(whole).backward()
+    assert (parts.grad[0]).tolist() == pytest.approx(whole.grad.tolist())
+
+
+def test_gls_with_a_loss_that_may_be_negative_is_refused():
+    gaussian = GaussianRegressionTask("mass", "jets", "mass", {"input_size": 8})
+    nets = [{"input_name": "tracks", "dense_config": {"output_size": 8}}]
+    model = SaltModel(SCHEMA, nets, torch.nn.ModuleList([gaussian]), pool_net=GlobalAttentionPooling(8))
+    with pytest.raises(ValueError, match="GLS multiplies the losses, but that of 'mass' may be negative"):
+        SaltModule(model, loss_mode="GLS")
 
 
 # --- steps ----------------------------------------------------------------------------------------------------------
