@@ -6,6 +6,7 @@ import logging
 import math
 import pickle
 import re
+import warnings
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -31,6 +32,12 @@ SALT = "salt"
 
 FORMAT = 1
 """Of what stands there."""
+
+FOREIGN = "hyper_parameters"
+"""Key of a checkpoint under which upstream's keep the arguments of the model, modules and all; ours have none."""
+
+VERSION = {"pytorch-lightning_version": "2.0.0"}
+"""Lightning wants to know of what version a checkpoint is; one of 2.0 has nothing in it to be brought up to date."""
 
 LOSS = re.compile(r"loss=(-?\d+\.?\d*)")
 """In the names of upstream's files, and ours."""
@@ -79,19 +86,40 @@ class Facts(NamedTuple):
 
 
 def read(path: str | Path) -> dict[str, Any]:
-    """The contents of a checkpoint, on the CPU: tensors and plain values. Raises ValueError where it is not one."""
+    """The contents of a checkpoint, on the CPU: tensors and plain values. Nothing in it is executed.
+
+    Of one that is not ours (upstream's hold whole modules) the state_dict only. Raises ValueError where the file is no
+    checkpoint.
+    """
     readable(path)
     try:
-        with open_run_file(path, "rb") as file:
+        with open_run_file(path, "rb") as file, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what is refused
             content = torch.load(file, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise ValueError(
-            f"{path} holds objects that are not tensors or plain values (upstream's checkpoints do), "
-            "and is not loaded: doing so could run any program"
-        ) from error
+    except OSError:
+        raise
+    except DAMAGE:
+        content = _read_foreign(path)
     if not isinstance(content, dict) or "state_dict" not in content:
         raise ValueError(f"{path} is a file of torch, but not a checkpoint: it has no state_dict")
-    return content
+    return {"state_dict": content["state_dict"], FOREIGN: None, **VERSION} if is_foreign(content) else content
+
+
+def _read_foreign(path: str | Path) -> dict[str, Any] | None:
+    """A checkpoint with objects in it, which are not made."""
+    try:
+        content = foreign.read(path)
+    except DAMAGE as error:
+        raise ValueError(
+            f"{path} (--ckpt_path) cannot be read without executing what is in it, and nothing of it was: {error}\n"
+            "  mend: have its weights saved again, by whoever has made it: torch.save of tensors alone"
+        ) from error
+    return {**content, FOREIGN: None} if isinstance(content, dict) else None
+
+
+def is_foreign(content: Mapping[str, Any]) -> bool:
+    """Whether a checkpoint is upstream's, whose loops, optimiser and schedule we cannot go on with."""
+    return FOREIGN in content
 
 
 def readable(path: str | Path) -> None:

@@ -35,6 +35,13 @@ REBUILT = ("_rebuild_tensor_v2", "_rebuild_tensor", "_rebuild_parameter")
 """Functions of torch._utils that make tensors of storages."""
 
 
+ZIP = b"PK\x03\x04"
+"""How a file of torch's zip format begins."""
+
+TORCHSCRIPT = "constants.pkl"
+"""In the archives that torch.load hands on to torch.jit.load, which runs what is in them."""
+
+
 class Stub:
     """In the place of an object of a class that is not known; it accepts whatever a pickle does to an object."""
 
@@ -49,6 +56,10 @@ class Stub:
     def __setstate__(self, state: Any) -> None:
         """Keep the state beside the object, so that no name in it means anything."""
         self.__dict__["state"] = state
+
+    def __call__(self, *arguments: Any, **options: Any) -> Stub:
+        """As of a function, which is not called."""
+        return Stub(self, *arguments, **options)
 
     def append(self, item: Any) -> None:
         """As of a list."""
@@ -108,8 +119,11 @@ def read(path: str | Path) -> Any:
     """Read a checkpoint of torch's zip format, with tensors and containers, all else as `Stub`; on the CPU."""
     reader: Any = SimpleNamespace(Unpickler=TensorUnpickler, __name__="salt.training.foreign")
     with open_run_file(path, "rb") as file:
-        if file.read(2) != b"PK":
+        if file.read(len(ZIP)) != ZIP:
             raise ValueError(f"{path} is not a checkpoint of torch's zip format; save it again with torch 1.6 or later")
+        file.seek(0)
+        if TORCHSCRIPT in torch._C.PyTorchFileReader(file).get_all_records():  # as torch.load itself finds out
+            raise ValueError(f"{path} holds a program (TorchScript), which is not loaded")
         file.seek(0)
         return torch.load(file, map_location="cpu", weights_only=False, pickle_module=reader)
 

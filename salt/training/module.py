@@ -26,6 +26,7 @@ from salt.training.ema import Averaged, WeightAverage, take_average
 from salt.training.losses import Losses, LossSums, geometric_mean, global_mean, over_ranks, valued
 from salt.training.resume import Resume
 from salt.training.schedule import LRSConfig, one_cycle
+from salt.training.weights import check_fit, weights_in
 from salt.types import Batch, Inputs, Preds
 
 info = rank_zero_only(logging.getLogger(__name__).info)
@@ -166,6 +167,9 @@ class SaltModule(lightning.LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take what resuming needs; whoever does not train takes the weights that were validated."""
+        path = self._trainer.ckpt_path if self._trainer is not None else "the checkpoint"
+        checkpoint["state_dict"] = weights_in(checkpoint, path)
+        check_fit(checkpoint["state_dict"], self.state_dict(), path)
         if self._trainer is None or self._trainer.state.fn != TrainerFn.FITTING:
             return
         self._resume.load(checkpoint)

@@ -25,6 +25,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from salt import __version__
 from salt.data.loader import Loader
 from salt.data.order import Order
+from salt.training.checkpoints import is_foreign
 from salt.training.losses import LossSums
 from salt.training.position import Position, loops_at, position_in
 from salt.training.randomness import random_states, set_random_states
@@ -84,6 +85,12 @@ class Resume:
 
     def load(self, checkpoint: dict[str, Any]) -> None:
         """Remember the checkpoint from which the run goes on, until `place` can tell its trainer where that is."""
+        if is_foreign(checkpoint):
+            raise ValueError(
+                f"{self._trainer.ckpt_path} (--ckpt_path) was not written by this program: a training cannot go on "
+                "from it, for its optimiser and its order of jets are others\n"
+                "  mend: begin a new training with its weights: --model.init_from.ckpt FILE in place of --ckpt_path"
+            )
         kept = checkpoint.get("salt", {})
         if kept.get("format", FORMAT) > FORMAT:
             raise ValueError(

@@ -137,9 +137,16 @@ def test_a_whole_checkpoint_is_read(save):
     assert content["state_dict"]["weight"].sum() == 100
 
 
-def test_a_checkpoint_with_pickled_objects_is_refused(save):
-    with pytest.raises(ValueError, match="objects that are not tensors or plain values"):
-        checkpoints.read(save("a.ckpt", 10, hyper_parameters={"model": torch.nn.Linear(1, 1)}))
+@pytest.mark.parametrize("more", [{"hyper_parameters": {"model": torch.nn.Linear(1, 1)}}, {"hyper_parameters": {}}])
+def test_of_a_checkpoint_of_upstreams_the_weights_alone_are_read(save, more):
+    content = checkpoints.read(save("a.ckpt", 10, ours=False, **more))
+    assert content["state_dict"]["weight"].sum() == 100
+    assert checkpoints.is_foreign(content)
+    assert content.keys() == {"state_dict", "hyper_parameters", "pytorch-lightning_version"}
+
+
+def test_a_checkpoint_of_ours_is_not_foreign(save):
+    assert not checkpoints.is_foreign(checkpoints.read(save("a.ckpt", 10, 0.7)))
 
 
 def test_a_file_of_torch_that_is_no_checkpoint_is_refused(tmp_path):
