@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import yaml
 from jsonargparse import get_loader
 
-from salt.cli import class_paths, moved, upstream
+from salt.cli import class_paths, moved, saved, upstream
 from salt.cli.documents import document
 from salt.training.run_files import open_run_file
 
@@ -80,7 +80,7 @@ def read(file: str | Path) -> Source:
         raise ValueError(
             f"{file} (--config) {what}; a config is a mapping with keys such as name, model, data, trainer"
         )
-    known = class_paths.rewritten(upstream.rewritten(content, str(file)))
+    known = class_paths.rewritten(upstream.rewritten(saved.rewritten(content, str(file)), str(file)))
     return Source(str(file), moved.at_home(known, file))
 
 
