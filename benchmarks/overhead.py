@@ -34,9 +34,9 @@ def bare_fit(model: Any, data: Any, epochs: int) -> None:
     train, val = data.train_dataloader(), data.val_dataloader()
     config = model.lrs_config
     optimizer = torch.optim.AdamW(model.parameters(), lr=config.max, weight_decay=config.weight_decay, fused=True)
-    from salt.training.schedule import one_cycle
+    from salt.training.schedule import scheduled
 
-    schedule = one_cycle(optimizer, config, epochs * len(train))
+    schedule = scheduled(optimizer, config, epochs * len(train))
     for _ in range(epochs):
         model.train()
         for batch in train:

@@ -17,7 +17,7 @@ from salt.nn.embedding import InitNet
 from salt.nn.featurewise import FeaturewiseTransformation
 from salt.nn.layers import GLU, Dense
 from salt.nn.positions import PositionalEncoder
-from salt.training.schedule import LRSConfig
+from salt.training.rates import LRSConfig
 
 INNER: Mapping[str, tuple[type, frozenset[str]]] = {
     "dense_config": (Dense, frozenset()),

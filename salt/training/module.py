@@ -14,6 +14,7 @@ from typing import Any, Literal
 import lightning
 import torch
 from lightning.pytorch.core.optimizer import LightningOptimizer
+from lightning.pytorch.plugins import MixedPrecision
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
@@ -24,8 +25,10 @@ from salt.models.tagger import Tagger
 from salt.nn.norm import InputNorm
 from salt.training.ema import Averaged, WeightAverage, take_average
 from salt.training.losses import Losses, LossSums, geometric_mean, global_mean, over_ranks, valued
+from salt.training.optim import Group, chosen
+from salt.training.rates import LRSConfig
 from salt.training.resume import Resume
-from salt.training.schedule import LRSConfig, one_cycle
+from salt.training.schedule import scheduled
 from salt.training.weights import check_fit, weights_in
 from salt.types import Batch, Inputs, Preds
 
@@ -51,6 +54,10 @@ class SaltModule(lightning.LightningModule):
     ema_decay : float | None
         Decay of a moving average of the weights, like 0.999: how much of it each step keeps. Validation, test and
         export take the average; a checkpoint has it as its `state_dict`. None: no average.
+    optimizer : str | dict[str, Any]
+        AdamW, lion, HybridMuonAdamW, the name of another optimiser of torch, or a class with arguments, like
+        `{class_path: torch.optim.NAdam, init_args: {momentum_decay: 0.01}}`. `lrs_config` says its learning rate and
+        weight decay.
     """
 
     def __init__(
@@ -61,6 +68,7 @@ class SaltModule(lightning.LightningModule):
         name: str = "salt",
         loss_mode: Literal["wsum", "GLS"] = "wsum",
         ema_decay: float | None = None,
+        optimizer: str | dict[str, Any] = "AdamW",
     ) -> None:
         super().__init__()
         if ema_decay is not None and not 0 <= ema_decay < 1:
@@ -69,6 +77,7 @@ class SaltModule(lightning.LightningModule):
             _check_positive(model)
         self.model = model
         self.lrs_config = lrs_config or LRSConfig()
+        self._optimizer = chosen(optimizer)
         self.name = name
         self.loss_mode = loss_mode
         self.norm = InputNorm(model.schema, read_norm_dict(norm_dict) if norm_dict is not None else None)
@@ -183,16 +192,18 @@ class SaltModule(lightning.LightningModule):
             )
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """AdamW and one cycle of the learning rate."""
-        config = self.lrs_config
-        optimizer = torch.optim.AdamW(self.parameters(), lr=config.max, weight_decay=config.weight_decay, fused=True)
-        steps = self.trainer.estimated_stepping_batches
-        if math.isinf(steps):
-            raise ValueError(
-                "trainer.max_epochs or trainer.max_steps must be given: one cycle needs to know its length"
-            )
-        schedule = one_cycle(optimizer, config, int(steps))
+        """The optimiser, and the schedule of its learning rate."""
+        config, steps = self.lrs_config, self.trainer.estimated_stepping_batches
+        trained = [(name, weight) for name, weight in self.named_parameters() if weight.requires_grad]
+        groups = [Group(trained, config.max, config.weight_decay)]
+        optimizer = self._optimizer.build(groups, fused=not self._clips_in_mixed_precision())
+        schedule = scheduled(optimizer, config, None if math.isinf(steps) else int(steps))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _clips_in_mixed_precision(self) -> bool:
+        """Whether Lightning clips gradients that it unscales: it refuses optimisers which may unscale by themselves."""
+        trainer = self.trainer
+        return bool(trainer.gradient_clip_val) and isinstance(trainer.precision_plugin, MixedPrecision)
 
     def _is_logged(self) -> bool:
         """Whether loggers write the figures of this step, or a callback may look at them: each costs a millisecond."""

@@ -9,7 +9,7 @@ from salt.data import SaltDataModule
 from salt.data.transforms import GaussianNoise
 from salt.models import ClassificationTask, GlobalAttentionPooling, SaltModel, Transformer
 from salt.training.module import SaltModule
-from salt.training.schedule import LRSConfig
+from salt.training.rates import LRSConfig
 from salt.types import Schema
 
 SCHEMA = Schema({"jets": ["pt_btagJes", "eta_btagJes"], "tracks": ["d0", "z0SinTheta", "lifetimeSignedD0Significance"]})

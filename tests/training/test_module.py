@@ -9,7 +9,7 @@ from salt.data import SaltDataModule
 from salt.models import ClassificationTask, GaussianRegressionTask, GlobalAttentionPooling, SaltModel
 from salt.training.losses import LossSums, geometric_mean, global_mean, valued
 from salt.training.module import SaltModule
-from salt.training.schedule import LRSConfig
+from salt.training.rates import LRSConfig
 from salt.types import Schema
 
 SCHEMA = Schema({"jets": ["pt_btagJes", "eta_btagJes"], "tracks": ["d0", "z0SinTheta", "lifetimeSignedD0Significance"]})
@@ -175,7 +175,7 @@ def test_the_loss_of_a_sum_of_tasks_is_the_sum_of_what_is_logged(make_module, da
 
 
 def test_training_without_an_end_is_refused(make_module, data, tmp_path):
-    with pytest.raises(ValueError, match=r"trainer\.max_epochs or trainer\.max_steps must be given"):
+    with pytest.raises(ValueError, match=r"needs to know how long the training is"):
         trainer(tmp_path, max_epochs=-1).fit(make_module(), datamodule=data)
 
 

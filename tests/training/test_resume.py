@@ -8,7 +8,7 @@ import pytest
 import torch
 from lightning.pytorch.loggers import Logger
 
-from salt.training.schedule import LRSConfig
+from salt.training.rates import LRSConfig
 
 MOMENTS = (
     "on_train_start",
