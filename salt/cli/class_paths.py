@@ -15,12 +15,16 @@ LOGGER = re.compile(r"^(?:lightning\.pytorch\.loggers\.(?:\w+\.)?)?(CometLogger)
 OPTION = re.compile(r"--(?:\w+\.)*(?:logger|callbacks|plugins|strategy|profiler)\+?(?:\.class_path)?$")
 """Options whose value names a class of Lightning's."""
 
+MUON = re.compile(r"^salt\.optim\.(HybridMuonAdamW)$")
+"""Upstream's optimiser."""
+
 WORD = re.compile(r"[\w.]+")
 
 
 def renamed(class_path: str) -> str:
     """The class that is meant."""
-    return LOGGER.sub(r"salt.loggers.\1", PACKAGE.sub("lightning.pytorch.", class_path))
+    class_path = MUON.sub(r"salt.training.muon.\1", PACKAGE.sub("lightning.pytorch.", class_path))
+    return LOGGER.sub(r"salt.loggers.\1", class_path)
 
 
 def rewritten(node: Any) -> Any:

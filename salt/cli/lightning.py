@@ -45,6 +45,7 @@ from salt.cli.resume import FOUND_BY_WORD, continue_curves, found_by_word, resum
 from salt.cli.run_lock import held
 from salt.cli.runs import with_run
 from salt.cli.validation import write_table
+from salt.cli.words import faults
 from salt.cli.written import absolute_paths, whole_numbers_first
 from salt.data.datamodule import SaltDataModule
 from salt.data.death import ended_by_signals
@@ -206,7 +207,9 @@ class SaltCLI(LightningCLI):
             raise ValueError(in_short(str(error), [*self._files, self._options])) from error
 
     def before_instantiate_classes(self) -> None:
-        """Fill in what only files and the machine know, then look for problems."""
+        """Fill in what only files and the machine know, then look for problems: first for those that need no file."""
+        if wrong := list(faults(self.config[self._verb])):
+            raise ValueError("\n".join(wrong))
         config = resolve(self.config[self._verb], self.asked)
         problems = check(config, self.asked)
         if problems:

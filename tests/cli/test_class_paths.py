@@ -12,6 +12,7 @@ from salt.cli.class_paths import renamed, renewed, rewritten
         ("CometLogger", "salt.loggers.CometLogger"),
         ("pytorch_lightning.callbacks.ModelSummary", "lightning.pytorch.callbacks.ModelSummary"),
         ("lightning.pytorch.loggers.TensorBoardLogger", "lightning.pytorch.loggers.TensorBoardLogger"),
+        ("salt.optim.HybridMuonAdamW", "salt.training.muon.HybridMuonAdamW"),
         ("mine.CometLogger", "mine.CometLogger"),
         ("pytorch_lightning_extras.Thing", "pytorch_lightning_extras.Thing"),
     ],
