@@ -19,6 +19,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
 from config_data import make_files
 from step import HERE, PEER_PYTHON, Worker
 
@@ -47,7 +48,9 @@ LIMITS = [
     "--data.batch_size=50", "--data.num_workers=0", "--data.num_train=-1", "--data.num_val=-1", "--data.num_test=-1",
     "--trainer.max_epochs=1", "--trainer.limit_train_batches=2", "--trainer.limit_val_batches=1", "--log_suffix=run",
 ]  # fmt: skip
-ON_CPU = ["--trainer.accelerator=cpu", "--trainer.devices=1", "--trainer.precision=32-true"]
+ALONE = ["--trainer.devices=1", "--trainer.num_nodes=1"]
+"""For a machine with a GPU, which may have fewer than a config asks for."""
+ON_CPU = ["--trainer.accelerator=cpu", "--trainer.precision=32-true", *ALONE]
 OF_PEER = ["--force", *ON_CPU]
 TEST_OF_PEER = ["--data.num_workers=0", *ON_CPU]
 
@@ -127,7 +130,7 @@ def sides(stack: ExitStack, peer_python: Path | None) -> dict[str, Side]:
     """Ours, and upstream's if its environment is there."""
     ours = Worker(Path(sys.executable), HERE / "configs_worker.py")
     stack.callback(ours.close)
-    found = {"here": Side(ours, [], [])}
+    found = {"here": Side(ours, ALONE if torch.cuda.is_available() else [], [])}
     if peer_python is not None:
         peer = Worker(peer_python.absolute(), HERE / "peers" / "configs_worker.py")
         stack.callback(peer.close)

@@ -1,4 +1,4 @@
-"""Class paths that are written otherwise today: old names of Lightning's package, and classes that ours take over."""
+"""Class paths that are written otherwise today: old packages, modules of upstream's, classes that ours take over."""
 
 from __future__ import annotations
 
@@ -12,19 +12,39 @@ PACKAGE = re.compile(r"^pytorch_lightning\.")
 LOGGER = re.compile(r"^(?:lightning\.pytorch\.loggers\.(?:\w+\.)?)?(CometLogger)$")
 """The logger that ours takes over, in full or by its short name."""
 
+FACE = re.compile(
+    r"^salt\.(models|callbacks|data)\.(?:attention|dense|edge_constructor|featurewise|initnet|inputnorm|layernorm|pooling"
+    r"|posenc|task|transformer|transformer_v2|checkpoint|confusion_matrix|gradient_logger|maskformer_metrics"
+    r"|performancewriter|predictionwriter|saveconfig|weight_logger|datamodules)\.(\w+)$"
+)
+"""Classes by modules that upstream has and we have not: the room's face knows them by the same names."""
+
+MOVED = {
+    "salt.models.TransformerV2": "salt.models.Transformer",
+    "salt.optim.HybridMuonAdamW": "salt.training.muon.HybridMuonAdamW",
+    "salt.utils.scalers.RegressionTargetScaler": "salt.tasks.scaling.RegressionTargetScaler",
+}
+"""Classes that are elsewhere, or have another name."""
+
 OPTION = re.compile(r"--(?:\w+\.)*(?:logger|callbacks|plugins|strategy|profiler)\+?(?:\.class_path)?$")
 """Options whose value names a class of Lightning's."""
-
-MUON = re.compile(r"^salt\.optim\.(HybridMuonAdamW)$")
-"""Upstream's optimiser."""
 
 WORD = re.compile(r"[\w.]+")
 
 
 def renamed(class_path: str) -> str:
     """The class that is meant."""
-    class_path = MUON.sub(r"salt.training.muon.\1", PACKAGE.sub("lightning.pytorch.", class_path))
-    return LOGGER.sub(r"salt.loggers.\1", class_path)
+    path = FACE.sub(r"salt.\1.\2", PACKAGE.sub("lightning.pytorch.", class_path))
+    return LOGGER.sub(r"salt.loggers.\1", MOVED.get(path, path))
+
+
+def loss(value: Any) -> Any:
+    """What the key `loss` says, where it is a class, or its name alone, with the class in full: MSELoss is torch's."""
+    from torch import nn
+
+    if isinstance(value, Mapping) and isinstance(value.get("class_path"), str):
+        return {**value, "class_path": loss(value["class_path"])}
+    return f"torch.nn.{value}" if isinstance(value, str) and value in nn.modules.loss.__all__ else value
 
 
 def rewritten(node: Any) -> Any:
@@ -36,6 +56,8 @@ def rewritten(node: Any) -> Any:
     content = {name: rewritten(value) for name, value in node.items()}
     if isinstance(content.get("class_path"), str):
         content["class_path"] = renamed(content["class_path"])
+    if "loss" in content:
+        content["loss"] = loss(content["loss"])
     trainer = content.get("trainer")
     if isinstance(trainer, dict) and isinstance(trainer.get("logger"), str):  # a class by its name alone
         trainer["logger"] = renamed(trainer["logger"])

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import yaml
 from jsonargparse import get_loader
 
-from salt.cli import class_paths, moved, saved, upstream
+from salt.cli import class_paths, moved, retired, saved, upstream
 from salt.cli.documents import document
 from salt.training.run_files import open_run_file
 
@@ -80,7 +80,9 @@ def read(file: str | Path) -> Source:
         raise ValueError(
             f"{file} (--config) {what}; a config is a mapping with keys such as name, model, data, trainer"
         )
-    known = class_paths.rewritten(upstream.rewritten(saved.rewritten(content, str(file)), str(file)))
+    for rules in (saved, upstream, retired):
+        content = rules.rewritten(content, str(file))
+    known = class_paths.rewritten(content)
     return Source(str(file), moved.at_home(known, file))
 
 

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from jsonargparse import Namespace
 
-from salt.cli import loggers, umami
+from salt.cli import devices, loggers, umami
 from salt.cli.files import PACKAGED, is_packaged, packaged_path
 from salt.cli.launch import Launch, launched
 from salt.data.dicts import read_class_dict
@@ -67,7 +67,7 @@ def resolve(config: Namespace, asked: Asked) -> Namespace:
     """The config with everything filled in; the one that is given stays as it is."""
     config = config.clone()
     rules = [packaged_files, files_beside, linked_norm_dict, umami_layout, class_names_of_file, class_weights]
-    rules += [without_gpu, monitored_loss, switched_off]
+    rules += [without_gpu, other_gpus, monitored_loss, switched_off]
     rules += {"fit": [as_launched, run_directory]}.get(asked.verb, [as_evaluation])
     for rule in rules:
         rule(config, asked)
@@ -187,18 +187,30 @@ def class_weights(config: Namespace, asked: Asked) -> None:
 
 
 def without_gpu(config: Namespace, asked: Asked) -> None:
-    """On a machine without a GPU: cpu, one device, 32-true, but for what the command line asks for."""
+    """On a machine without a GPU: cpu, one device, no other machine, 32-true, but for what the command line asks."""
     trainer = config.trainer
     if torch.cuda.is_available() or trainer.accelerator not in {"gpu", "cuda"} or "trainer.accelerator" in asked.keys:
         return
     launch = launched()
     wanted = {"accelerator": "cpu", "devices": launch.per_node if launch else 1, "precision": "32-true"}
+    if launch is None and trainer.get("num_nodes", 1) != 1:  # nobody would come
+        wanted["num_nodes"] = 1
     changed = {k: v for k, v in wanted.items() if f"trainer.{k}" not in asked.keys}
     if trainer.devices in (-1, "-1"):  # all that there are; it may be a list
         changed["devices"] = wanted["devices"]
     for key, value in changed.items():
         trainer[key] = value
     log.info("no GPU here: trainer %s", ", ".join(f"{k} {v}" for k, v in changed.items()))
+
+
+def other_gpus(config: Namespace, asked: Asked) -> None:
+    """A config's list of GPUs is of the machine that it was written for: where there are others, as many of them."""
+    chosen = devices.chosen_devices(config.trainer.devices)
+    here = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if not isinstance(chosen, list) or "trainer.devices" in asked.keys:
+        return
+    if chosen and max(chosen) >= here >= len(chosen):
+        _fill(config.trainer, "devices", list(range(len(chosen))), "trainer.", f"the {here} GPUs here, for {chosen}")
 
 
 def monitored_loss(config: Namespace, asked: Asked) -> None:

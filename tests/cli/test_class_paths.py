@@ -15,6 +15,14 @@ from salt.cli.class_paths import renamed, renewed, rewritten
         ("salt.optim.HybridMuonAdamW", "salt.training.muon.HybridMuonAdamW"),
         ("mine.CometLogger", "mine.CometLogger"),
         ("pytorch_lightning_extras.Thing", "pytorch_lightning_extras.Thing"),
+        ("salt.models.TransformerV2", "salt.models.Transformer"),
+        ("salt.models.transformer_v2.TransformerV2", "salt.models.Transformer"),
+        ("salt.models.transformer_v2.GLU", "salt.models.GLU"),
+        ("salt.models.task.ClassificationTask", "salt.models.ClassificationTask"),
+        ("salt.callbacks.predictionwriter.PredictionWriter", "salt.callbacks.PredictionWriter"),
+        ("salt.data.datamodules.SaltDataModule", "salt.data.SaltDataModule"),
+        ("salt.utils.scalers.RegressionTargetScaler", "salt.tasks.scaling.RegressionTargetScaler"),
+        ("salt.models.saltmodel.SaltModel", "salt.models.saltmodel.SaltModel"),
     ],
 )
 def test_class_paths_of_old_versions_and_of_what_ours_take_over(old, new):
@@ -29,6 +37,23 @@ def test_they_are_found_wherever_a_config_has_them():
             "callbacks": [{"class_path": "lightning.pytorch.callbacks.Timer"}],
         }
     }
+
+
+@pytest.mark.parametrize(
+    ("loss", "meant"),
+    [
+        ("MSELoss", "torch.nn.MSELoss"),
+        ("torch.nn.MSELoss", "torch.nn.MSELoss"),
+        ("Mine", "Mine"),
+        (
+            {"class_path": "GaussianNLLLoss", "init_args": {"full": True}},
+            {"class_path": "torch.nn.GaussianNLLLoss", "init_args": {"full": True}},
+        ),
+        (None, None),
+    ],
+)
+def test_a_loss_goes_by_its_name_alone(loss, meant):
+    assert rewritten({"modules": [{"init_args": {"loss": loss}}]}) == {"modules": [{"init_args": {"loss": meant}}]}
 
 
 @pytest.mark.parametrize(

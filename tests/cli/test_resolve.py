@@ -48,6 +48,33 @@ def test_without_a_gpu_what_the_command_line_asks_for_stays(no_gpu, lines):
     assert lines() == ["no GPU here: trainer accelerator cpu"]
 
 
+def test_without_a_gpu_no_other_machine_is_waited_for(no_gpu, lines):
+    config = trainer(num_nodes=4)
+    resolve.without_gpu(config, asked())
+    assert config.trainer.num_nodes == 1
+    assert lines() == ["no GPU here: trainer accelerator cpu, devices 1, precision 32-true, num_nodes 1"]
+
+
+@pytest.mark.parametrize(
+    ("here", "devices", "options", "chosen"),
+    [
+        (1, [1], [], [0]),
+        (2, "2,3", [], [0, 1]),
+        (2, [1], [], [1]),
+        (1, [0, 1], [], [0, 1]),
+        (1, 4, [], 4),
+        (1, [1], ["trainer.devices"], [1]),
+        (0, [1], [], [1]),
+    ],
+)
+def test_numbers_of_gpus_of_another_machine_become_those_of_this_one(monkeypatch, here, devices, options, chosen):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: here > 0)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: here)
+    config = trainer(devices=devices)
+    resolve.other_gpus(config, asked(*options))
+    assert config.trainer.devices == chosen
+
+
 @pytest.mark.parametrize("accelerator", ["cpu", "auto"])
 def test_other_accelerators_are_left_alone(no_gpu, lines, accelerator):
     config = trainer(accelerator=accelerator, devices=3)
