@@ -44,10 +44,10 @@ def shaken(model: nn.Module) -> nn.Module:
     return model
 
 
-def equal(ours: dict[str, torch.Tensor], others: dict[str, torch.Tensor]) -> None:
+def equal(ours: dict[str, torch.Tensor], others: dict[str, torch.Tensor], tolerance: float = 1e-12) -> None:
     assert ours.keys() == others.keys()
     for name, value in others.items():
-        torch.testing.assert_close(ours[name], value, rtol=1e-12, atol=1e-12, msg=lambda m, n=name: f"{n}: {m}")
+        torch.testing.assert_close(ours[name], value, rtol=tolerance, atol=tolerance, msg=lambda m, n=name: f"{n}: {m}")
 
 
 @pytest.mark.parametrize("case", CASES)
