@@ -17,10 +17,14 @@ from salt.nn.embedding import InitNet
 from salt.nn.featurewise import FeaturewiseTransformation
 from salt.nn.layers import GLU, Dense
 from salt.nn.positions import PositionalEncoder
+from salt.nn.retired import MHAConfig
 from salt.training.rates import LRSConfig
 
 INNER: Mapping[str, tuple[type, frozenset[str]]] = {
     "dense_config": (Dense, frozenset()),
+    "sa_dense_config": (Dense, frozenset()),
+    "ca_dense_config": (Dense, frozenset()),
+    "mha_config": (MHAConfig, frozenset()),
     "dense_kwargs": (GLU, frozenset({"embed_dim"})),
     "attn_kwargs": (Attention, frozenset({"embed_dim"})),
     "dense_config_scale": (Dense, frozenset()),

@@ -2,12 +2,14 @@
 
 from salt.models.r21xbb import R21Xbb
 from salt.models.saltmodel import SaltModel
+from salt.nn.attention import ScaledDotProductAttention
 from salt.nn.embedding import InitNet
 from salt.nn.featurewise import FeaturewiseTransformation
 from salt.nn.layers import GLU, Dense
 from salt.nn.norm import InputNorm
 from salt.nn.pooling import GlobalAttentionPooling, NodeQueryGAP, Pooling
 from salt.nn.positions import PositionalEncoder
+from salt.nn.retired import TransformerCrossAttentionEncoder, TransformerEncoder
 from salt.nn.transformer import Transformer
 from salt.tasks.base import Task as TaskBase
 from salt.tasks.classification import ClassificationTask
@@ -31,7 +33,10 @@ __all__ = [
     "RegressionTask",
     "RegressionTaskBase",
     "SaltModel",
+    "ScaledDotProductAttention",
     "TaskBase",
     "Transformer",
+    "TransformerCrossAttentionEncoder",
+    "TransformerEncoder",
     "VertexingTask",
 ]

@@ -105,3 +105,21 @@ class Attention(Step):
         q = F.linear(x, weights[0], biases[0]).unflatten(-1, (self.num_heads, -1))
         k, v = F.linear(others, weights[1], biases[1]).unflatten(-1, (2, self.num_heads, -1)).unbind(-3)
         return self.q_norm(q), self.k_norm(k), self.v_norm(v)
+
+
+class ScaledDotProductAttention(nn.Module):
+    """Softmax of scaled products of queries and keys: how configs of older versions name it, for there were others.
+
+    Parameters
+    ----------
+    dropout : float
+        Probability of dropping an attention weight.
+    """
+
+    def __init__(self, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.dropout = dropout
+
+    def forward(self, qkv: Tensor, scale: float, layout: Layout) -> Tensor:
+        """Queries, keys and values (..., 3, H, d) to what tokens learn from each other (..., H, d)."""
+        return layout.attend(qkv, scale, self.dropout if self.training else 0.0)
