@@ -45,11 +45,14 @@ class Schema:
         The stream with one row a jet (event, ...).
     input_map : dict[str, str]
         Stream -> name of its dataset in the file, where the two differ.
+    edges : dict[str, list[str]]
+        Stream -> features of the pairs of its constituents, in column order.
     """
 
     variables: dict[str, list[str]] = field(default_factory=dict)
     global_object: str = "jets"
     input_map: dict[str, str] = field(default_factory=dict)
+    edges: dict[str, list[str]] = field(default_factory=dict)
 
     def dataset(self, stream: str) -> str:
         """Name of the stream's dataset in the file: global and parameters are fields of the global object."""

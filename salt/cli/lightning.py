@@ -154,7 +154,7 @@ class SaltCLI(LightningCLI):
         parser.link_arguments("name", "model.name")
         parser.link_arguments("data.norm_dict", "model.norm_dict")
         parser.link_arguments(
-            ("data.variables", "data.global_object", "data.input_map"),
+            ("data.variables", "data.global_object", "data.input_map", "data.edge_constructors"),
             "model.model.init_args.schema",
             compute_fn=_schema,
         )
@@ -263,9 +263,15 @@ class SaltCLI(LightningCLI):
                 folder.rmdir()
 
 
-def _schema(variables: dict[str, list[str]], global_object: str, input_map: dict[str, str] | None) -> dict[str, Any]:
+def _schema(
+    variables: dict[str, list[str]],
+    global_object: str,
+    input_map: dict[str, str] | None,
+    edge_constructors: list[dict[str, Any]] | None,
+) -> dict[str, Any]:
     """Arguments of the Schema: the parser builds dataclasses itself."""
-    return {"variables": variables, "global_object": global_object, "input_map": input_map or {}}
+    edges = {item["input_name"]: item["edge_features"] for item in edge_constructors or []}
+    return {"variables": variables, "global_object": global_object, "input_map": input_map or {}, "edges": edges}
 
 
 def _required_labels(model: SaltModule) -> dict[str, list[str]]:

@@ -35,7 +35,6 @@ warn = rank_zero_only(logging.getLogger(__name__).warning)
 
 UNREAD = {
     "config_s3": "S3 takes its keys and its server from AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_ENDPOINT_URL",
-    "edge_constructors": "no model here takes features of pairs yet",
 }
 """Options that are accepted and not read, and why; for all others: the files of a glob are read one by one."""
 
@@ -124,7 +123,8 @@ class SaltDataModule(lightning.LightningDataModule):
     mf_config : MaskformerConfig | None
         Objects that are to be found among the constituents; None where there are none.
     edge_constructors : list[dict[str, Any]] | None
-        Features of pairs of constituents, for the model; None for none. Not used yet: a line says so.
+        For each stream `{input_name, edge_features}`: features of the pairs of its constituents, which the model
+        makes of what it sees (un-normalised, noise included); None for none.
     move_files_temp : str | Path | None
         Folder to copy the store (or, without a store, the files) to before training; None copies nothing.
     pin_memory : bool
@@ -196,7 +196,7 @@ class SaltDataModule(lightning.LightningDataModule):
     ) -> None:
         super().__init__()
         vds_paths = {"train_vds_path": train_vds_path, "val_vds_path": val_vds_path, "test_vds_path": test_vds_path}
-        _warn_of_unread({**vds_paths, "config_s3": config_s3, "edge_constructors": edge_constructors})
+        _warn_of_unread({**vds_paths, "config_s3": config_s3})
         self.schema = Schema(variables, global_object, input_map or {})
         self.files = {"train": train_file, "val": val_file, "test": test_file}
         self.numbers = {"train": num_train, "val": num_val, "test": num_test}

@@ -3,6 +3,7 @@
 from salt.models.r21xbb import R21Xbb
 from salt.models.saltmodel import SaltModel
 from salt.nn.attention import ScaledDotProductAttention
+from salt.nn.edges import EdgeAttention, EdgeConstructor
 from salt.nn.embedding import InitNet
 from salt.nn.featurewise import FeaturewiseTransformation
 from salt.nn.layers import GLU, Dense
@@ -21,6 +22,8 @@ __all__ = [
     "GLU",
     "ClassificationTask",
     "Dense",
+    "EdgeAttention",
+    "EdgeConstructor",
     "FeaturewiseTransformation",
     "GaussianRegressionTask",
     "GlobalAttentionPooling",

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from salt.layout import Layout, Packed
 from salt.models.featurewise import after_encoder, before_layers, by_layer
-from salt.models.streams import check_reads, check_streams
+from salt.models.streams import check_edges, check_reads, check_streams
 from salt.models.tagger import Tagger, dense, ragged
+from salt.nn.edges import EdgeInitNet
 from salt.nn.embedding import InitNet
 from salt.nn.encoder import Between, Encoded, Encoder, Tokens, unencoded
 from salt.nn.merging import StreamMerge
@@ -38,6 +39,8 @@ class SaltModel(Tagger):
         The `Task`s.
     encoder : Encoder | None
         The encoder of all constituents together; None: they are pooled as they were embedded (DeepSets).
+    edge_init_nets : list[dict[str, Any]] | None
+        Arguments of one `EdgeInitNet` for each stream whose pairs the encoder looks at (`data.edge_constructors`).
     pool_net : Pooling | None
         From tokens to one vector a jet; None: no task may read the global object, but where an init net embeds it.
     merge_dict : dict[str, list[str]] | None
@@ -53,6 +56,7 @@ class SaltModel(Tagger):
         init_nets: list[dict[str, Any]],
         tasks: nn.ModuleList,
         encoder: Encoder | None = None,
+        edge_init_nets: list[dict[str, Any]] | None = None,
         pool_net: Pooling | None = None,
         merge_dict: dict[str, list[str]] | None = None,
         featurewise_nets: list[dict[str, Any]] | None = None,
@@ -63,6 +67,7 @@ class SaltModel(Tagger):
         self.init_nets = nn.ModuleList(
             InitNet(schema=schema, **config, featurewise=of.get("input")) for config in init_nets
         )
+        self.edge_init_nets = nn.ModuleList(EdgeInitNet(schema=schema, **config) for config in edge_init_nets or [])
         self.encoder = encoder
         self.pool_net = pool_net
         self.merge_dict = dict(merge_dict or {})
@@ -70,9 +75,13 @@ class SaltModel(Tagger):
         size = self._nets()[0].net.output_size if encoder is None else encoder.output_size
         self.featurewise_global = after_encoder(schema, of.get("global"), size)
         check_reads(schema, self.heads(), [net.input_name for net in self._nets()], pool_net, self.merge_dict)
+        check_edges(schema, [net.input_name for net in self._nets()], self._edge_nets(), encoder)
 
     def _nets(self) -> list[InitNet]:
         return cast(list[InitNet], list(self.init_nets))
+
+    def _edge_nets(self) -> dict[str, EdgeInitNet]:
+        return {net.input_name: net for net in cast(list[EdgeInitNet], list(self.edge_init_nets))}
 
     def forward(self, inputs: Inputs, house: type[Layout] = Packed) -> Preds:
         """Normalised inputs of each stream to the raw output of each task."""
@@ -92,11 +101,13 @@ class SaltModel(Tagger):
     def _embed(self, inputs: Inputs, house: type[Layout]) -> list[Tokens]:
         """The embedded constituents of each stream."""
         jets, parameters = dense(inputs, self.schema.global_object), dense(inputs, PARAMETERS)
-        embedded = []
+        embedded, edge_nets = [], self._edge_nets()
         for net in self._nets():
             if net.input_name != self.schema.global_object:
-                x, layout = house.of(ragged(inputs, net.input_name))
-                embedded.append(Tokens(net.input_name, net(x, jets, parameters, layout), layout))
+                stream, edge_net = ragged(inputs, net.input_name), edge_nets.get(net.input_name)
+                x, layout = house.of(stream)
+                edges = edge_net(house.of(stream.raw())[0], layout) if edge_net is not None else None
+                embedded.append(Tokens(net.input_name, net(x, jets, parameters, layout), layout, edges))
         return embedded
 
     def _encode(self, embedded: Sequence[Tokens], parameters: Tensor | None) -> Encoded:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from salt.data.names import unknown
+from salt.nn.edges import EdgeInitNet
 from salt.nn.encoder import Encoder
 from salt.nn.pooling import Pooling
 from salt.tasks.base import Task
@@ -80,3 +81,26 @@ def check_reads(
                 f"task {task.name!r} reads the global object {task.input_name!r}, but there is no pool_net: give one, "
                 "like salt.models.GlobalAttentionPooling"
             )
+
+
+def check_edges(
+    schema: Schema, embedded: Sequence[str], edge_nets: Mapping[str, EdgeInitNet], encoder: Encoder | None
+) -> None:
+    """Raise where edges are made that the encoder does not take, or asked for and not made."""
+    asked = encoder.edge_embed_dim if encoder is not None else 0
+    for name, net in edge_nets.items():
+        if name not in embedded:
+            raise ValueError(
+                f"edge_init_nets has one for {name!r}, which no init net embeds; there are "
+                f"{', '.join(map(repr, embedded))}"
+            )
+        if net.output_size != asked:
+            raise ValueError(
+                f"edge_init_nets gives edges of {name!r} of width {net.output_size} "
+                f"(dense_config.output_size), but the encoder takes edge_embed_dim {asked}: let the two agree"
+            )
+    if asked and not edge_nets:
+        raise ValueError(
+            f"the encoder looks at edges (edge_embed_dim {asked}), but edge_init_nets makes none: give "
+            "edge_init_nets and data.edge_constructors, or leave edge_embed_dim out"
+        )

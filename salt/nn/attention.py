@@ -5,6 +5,8 @@ Shapes: "..." the tokens of a layout, D width, H heads, d = D / H.
 
 from __future__ import annotations
 
+from abc import ABC
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -19,8 +21,8 @@ ATTENTION_TYPES = ("torch-math", "torch-meff", "torch-flash", "flash-varlen")
 number type, which `salt.kernels.attention` chooses."""
 
 
-class Attention(Step):
-    """Multi-head attention inside each jet. Vaswani et al., Attention is all you need, arXiv:1706.03762.
+class Heads(nn.Module, ABC):
+    """The heads of an attention: what they make of tokens, and what is made of theirs.
 
     Parameters
     ----------
@@ -82,22 +84,37 @@ class Attention(Step):
             nn.init.normal_(self.in_proj_weight[embed_dim:], std=(self.num_heads / embed_dim) ** 0.5)
             init_mup(self.out_proj)
 
+    def projected(self, x: Tensor) -> Tensor:
+        """Queries, keys and values (..., 3, H, d) of tokens (..., D)."""
+        qkv = F.linear(x, self.in_proj_weight, self.in_proj_bias)
+        qkv = qkv.unflatten(-1, (3, self.num_heads, -1))
+        if self._normalises:
+            q, k, v = qkv.unbind(-3)
+            qkv = torch.stack([self.q_norm(q), self.k_norm(k), self.v_norm(v)], -3)
+        return qkv
+
+    @property
+    def dropout_now(self) -> float:
+        """Probability of dropping an attention weight: 0 outside training."""
+        return self.dropout if self.training else 0.0
+
+
+class Attention(Heads, Step):
+    """Multi-head attention inside each jet. Vaswani et al., Attention is all you need, arXiv:1706.03762.
+
+    Its parameters are those of `Heads`.
+    """
+
     def forward(self, residual: Tensor | None, x: Tensor, layout: Layout, others: Tokens | None = None) -> Tensor:
         """What tokens (..., D) learn from each other, or from others of the same jets, added to the residual."""
-        dropout = self.dropout if self.training else 0.0
         if others is None:
-            qkv = F.linear(x, self.in_proj_weight, self.in_proj_bias)
-            qkv = qkv.unflatten(-1, (3, self.num_heads, -1))  # (..., 3, H, d)
-            if self._normalises:
-                q, k, v = qkv.unbind(-3)
-                qkv = torch.stack([self.q_norm(q), self.k_norm(k), self.v_norm(v)], -3)
-            out = layout.attend(qkv, self.scale, dropout)
+            out = layout.attend(self.projected(x), self.scale, self.dropout_now)
         else:
-            q, k, v = self._projected(x, others.x)
-            out = layout.attend_across(q, k, v, others.layout, self.scale, dropout)
+            q, k, v = self._projected_apart(x, others.x)
+            out = layout.attend_across(q, k, v, others.layout, self.scale, self.dropout_now)
         return add_linear(residual, out.flatten(-2), self.out_proj)
 
-    def _projected(self, x: Tensor, others: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _projected_apart(self, x: Tensor, others: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Queries (..., H, d) of tokens, keys and values of others."""
         width = x.shape[-1]
         biases = (None, None) if self.in_proj_bias is None else self.in_proj_bias.split([width, 2 * width])

@@ -25,11 +25,14 @@ class Tokens(NamedTuple):
         (..., D)
     layout : Layout
         Where each jet's are.
+    edges : Tensor | None
+        (square, E), what is known of their pairs; None: nothing.
     """
 
     name: str
     x: Tensor
     layout: Layout
+    edges: Tensor | None = None
 
 
 class Encoded(NamedTuple):
@@ -60,15 +63,18 @@ class Encoder(nn.Module, ABC):
         Width of the tokens that it takes.
     output_size : int
         Width of the tokens that it gives.
+    edge_embed_dim : int
+        Width of the edges between tokens that it takes; 0: it looks at none.
     """
 
     num_layers: int = 0
     """How often `forward` calls what it is given as `between`."""
 
-    def __init__(self, input_size: int, output_size: int) -> None:
+    def __init__(self, input_size: int, output_size: int, edge_embed_dim: int = 0) -> None:
         super().__init__()
         self.input_size = input_size
         self.output_size = output_size
+        self.edge_embed_dim = edge_embed_dim
 
     @abstractmethod
     def forward(self, streams: Sequence[Tokens], between: Between | None = None) -> Encoded:

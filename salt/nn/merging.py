@@ -30,7 +30,12 @@ class StreamMerge:
             layouts = [part.layout for part in parts]
             merged = type(layouts[0]).merge(layouts)
             self._merged[name] = merged
-            self.streams.append(Tokens(name, merged.join([part.x for part in parts]), merged.layout))
+            edges = (
+                merged.join_edges([part.edges for part in parts])
+                if any(part.edges is not None for part in parts)
+                else None
+            )
+            self.streams.append(Tokens(name, merged.join([part.x for part in parts]), merged.layout, edges))
 
     def parted(self, streams: Sequence[Tokens]) -> list[Tokens]:
         """Streams that have come from `self.streams`, with the parts of each merged one in its place."""

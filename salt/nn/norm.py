@@ -47,5 +47,5 @@ class InputNorm(nn.Module):
     def _scale(self, stream: str, x: Tensor | Ragged) -> Tensor | Ragged:
         means, stds = self.get_buffer(f"{stream}_means"), self.get_buffer(f"{stream}_stds")
         if isinstance(x, Ragged):
-            return x.with_values((x.values - means) / stds)
+            return x.normalised((x.values - means) / stds)
         return (x - means) / stds

@@ -84,8 +84,8 @@ class NormResidual(nn.Module):
 
     Parameters
     ----------
-    fn : Step
-        The step.
+    fn : nn.Module
+        The step; `forward` asks for a `Step`.
     norm : nn.Module
         The normalisation; not used, and not kept, where `norm_type` is none.
     norm_type : str
@@ -98,7 +98,7 @@ class NormResidual(nn.Module):
 
     def __init__(
         self,
-        fn: Step,
+        fn: nn.Module,
         norm: nn.Module,
         norm_type: str = "pre",
         layer_scale: LayerScale | None = None,
@@ -116,9 +116,16 @@ class NormResidual(nn.Module):
 
     def forward(self, x: Tensor, layout: Layout, *args: Any) -> Tensor:
         """Tokens (..., D) to tokens (..., D); what else the step reads goes behind the layout."""
-        read = x if self._norm_last else self.norm(x)
-        if self._adds_itself:
-            x = self.fn(x, read, layout, *args)
-        else:
-            x = x + self.drop_path(self.ls(self.fn(None, read, layout, *args)), layout)
+        if not self._adds_itself:
+            return self.add(x, self.fn(None, self.read(x), layout, *args), layout)
+        x = self.fn(x, self.read(x), layout, *args)
+        return self.norm(x) if self._norm_last else x
+
+    def read(self, x: Tensor) -> Tensor:
+        """What the step reads of tokens (..., D)."""
+        return x if self._norm_last else self.norm(x)
+
+    def add(self, x: Tensor, learned: Tensor, layout: Layout) -> Tensor:
+        """Tokens (..., D) and what a step has learned of them."""
+        x = x + self.drop_path(self.ls(learned), layout)
         return self.norm(x) if self._norm_last else x

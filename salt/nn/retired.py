@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from salt.layout import Layout
 from salt.nn.attention import Attention, ScaledDotProductAttention
-from salt.nn.encoder import Encoded, Encoder, Tokens, unencoded
+from salt.nn.encoder import Between, Encoded, Encoder, Tokens, unencoded
 from salt.nn.layers import Dense
 
 
@@ -67,17 +67,18 @@ class TransformerEncoder(Encoder):
         out_dim: int = 0,
     ) -> None:
         super().__init__(embed_dim, out_dim or embed_dim)
+        self.num_layers = num_layers
         self.layers = nn.ModuleList(_Layer(embed_dim, mha_config, dense_config) for _ in range(num_layers))
         self.final_norm = nn.LayerNorm(embed_dim)
         self.final_linear = nn.Linear(embed_dim, out_dim) if out_dim else nn.Identity()
 
-    def forward(self, streams: Sequence[Tokens]) -> Encoded:
+    def forward(self, streams: Sequence[Tokens], between: Between | None = None) -> Encoded:
         """Embedded streams (..., D) to encoded ones (..., output_size)."""
         layouts = [stream.layout for stream in streams]
         merged = type(layouts[0]).merge(layouts)
         x = merged.join([stream.x for stream in streams])
         for layer in self.layers:
-            x = layer(x, merged.layout)
+            x = layer(between(x, merged.layout) if between is not None else x, merged.layout)
         x = self.final_linear(self.final_norm(x))
         parts = [stream._replace(x=merged.part(x, place)) for place, stream in enumerate(streams)]
         return Encoded(parts, Tokens("", x, merged.layout))
@@ -133,8 +134,9 @@ class TransformerCrossAttentionEncoder(Encoder):
         self.final_norm = nn.LayerNorm(embed_dim)
         self.final_linear = nn.Linear(embed_dim, out_dim) if out_dim else nn.Identity()
 
-    def forward(self, streams: Sequence[Tokens]) -> Encoded:
+    def forward(self, streams: Sequence[Tokens], between: Between | None = None) -> Encoded:
         """Embedded streams (..., D) to encoded ones (..., output_size)."""
+        assert between is None, "num_layers is 0: whoever has something to put between layers is refused"
         given = {stream.name: stream for stream in streams}
         if sorted(given) != sorted(self.input_names):
             raise ValueError(

@@ -6,13 +6,14 @@ Shapes: B jets, "..." the tokens of a layout, D width, H heads, d = D / H, R reg
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from salt.layout import Layout
 from salt.nn.attention import Attention
+from salt.nn.edges import EdgeAttention, Edges, EmbeddedEdges
 from salt.nn.encoder import Between, Encoded, Encoder, Tokens
 from salt.nn.layers import GLU, make_norm
 from salt.nn.residual import LayerScale, NormResidual, Step
@@ -41,6 +42,10 @@ class EncoderLayer(nn.Module):
     norm_type : str
         pre: of what a step reads; post: of the sum; none; hybrid: of queries, keys and values of each head, and pre
         in the first layer, but in the others only of what leaves the attention.
+    edge_embed_dim : int
+        Width E of the edges that the attention looks at; 0: it looks at none.
+    update_edges : bool
+        Make new edges of the logits.
     mup : bool
         Maximal update parametrisation of attention and feed-forward nets.
     num_dense : int
@@ -57,6 +62,8 @@ class EncoderLayer(nn.Module):
         dense_kwargs: dict[str, Any] | None = None,
         attn_kwargs: dict[str, Any] | None = None,
         norm_type: str = "pre",
+        edge_embed_dim: int = 0,
+        update_edges: bool = False,
         mup: bool = False,
         num_dense: int = 1,
     ) -> None:
@@ -68,20 +75,40 @@ class EncoderLayer(nn.Module):
         hybrid = norm_type == "hybrid"
         place = norm_type if not hybrid else "none" if depth else "pre"
 
-        def added(step: Step) -> NormResidual:
+        def added(step: nn.Module) -> NormResidual:
             scale = None if ls_init is None else LayerScale(embed_dim, ls_init)
             return NormResidual(step, make_norm(norm, embed_dim), place, scale, drop_path)
+
+        def attention(**config: Any) -> nn.Module:
+            if edge_embed_dim:
+                return EdgeAttention(embed_dim, edge_embed_dim, update_edges=update_edges, **config)
+            return Attention(embed_dim, **config)
 
         parametrised = {"mup": True} if mup else {}
         normalised = {"do_qk_norm": True, "do_v_norm": True} if hybrid else {}
         self.norm = make_norm(norm, embed_dim) if hybrid and depth else nn.Identity()
-        self.attn = added(Attention(embed_dim, **{**parametrised, **(attn_kwargs or {}), **normalised}))
+        self.attn = added(attention(**{**parametrised, **(attn_kwargs or {}), **normalised}))
         nets = [added(GLU(embed_dim, **{**parametrised, **(dense_kwargs or {})})) for _ in range(num_dense)]
         self.dense = nets[0] if num_dense == 1 else InTurn(nets)
+        self.edge_postnorm = make_norm(norm, edge_embed_dim) if edge_embed_dim and update_edges else None
 
     def forward(self, x: Tensor, layout: Layout) -> Tensor:
-        """Tokens (..., D) to tokens (..., D)."""
+        """Tokens (..., D) to tokens (..., D), of a layer that looks at no edges."""
         return self.dense(self.norm(self.attn(x, layout)), layout)
+
+    def look(self, x: Tensor, layout: Layout, edges: Edges) -> tuple[Tensor, Edges]:
+        """Tokens (..., D) and their edges to tokens and the edges for the next layer."""
+        attention = cast(EdgeAttention, self.attn.fn)
+        learned, logits = attention(self.attn.read(x), layout, edges)
+        if self.edge_postnorm is not None:
+            edges = attention.updated(logits, self.edge_postnorm)
+        return self.dense(self.norm(self.attn.add(x, learned, layout)), layout), edges
+
+    def end(self) -> None:
+        """Be the last layer: nobody looks at its edges, and what would update them is only there for checkpoints."""
+        if self.edge_postnorm is not None:
+            self.edge_postnorm.requires_grad_(False)
+            cast(EdgeAttention, self.attn.fn).keep_edges()
 
 
 class InTurn(nn.ModuleList):
@@ -165,6 +192,10 @@ class Transformer(Encoder):
     mup : bool
         The projection to `out_dim`, which is the last layer of the maximal update parametrisation, begins at 0; that
         of the layers is asked for by `mup` in `attn_kwargs` and `dense_kwargs`, as upstream.
+    edge_embed_dim : int
+        Width E of the edges that the layers look at, the output of `edge_init_nets`; 0: they look at none.
+    update_edges : bool
+        Make new edges for each layer of the logits of the one before.
     norm_type, ls_init, drop_path, num_dense, dense_kwargs, attn_kwargs
         Arguments of each `EncoderLayer`.
     """
@@ -179,6 +210,8 @@ class Transformer(Encoder):
         do_final_norm: bool = True,
         num_registers: int = 1,
         drop_registers: bool = False,
+        edge_embed_dim: int = 0,
+        update_edges: bool = False,
         mup: bool = False,
         norm_type: str = "pre",
         ls_init: float | None = None,
@@ -187,11 +220,13 @@ class Transformer(Encoder):
         dense_kwargs: dict[str, Any] | None = None,
         attn_kwargs: dict[str, Any] | None = None,
     ) -> None:
-        super().__init__(embed_dim, embed_dim if out_dim is None else out_dim)
+        super().__init__(embed_dim, embed_dim if out_dim is None else out_dim, edge_embed_dim)
         if num_registers < 1:
             raise ValueError(
                 f"num_registers is {num_registers}: a transformer needs at least 1, or empty jets have no token"
             )
+        if update_edges and not edge_embed_dim:
+            raise ValueError("update_edges is set, but the encoder looks at no edges: give edge_embed_dim, too")
         if mup and out_dim is None:
             raise ValueError("mup is asked for without out_dim: the projection to it is the last layer that it is of")
         layer: dict[str, Any] = {
@@ -202,11 +237,15 @@ class Transformer(Encoder):
             "attn_kwargs": {**(attn_kwargs or {}), "attn_type": attn_type},
             "norm_type": norm_type,
             "num_dense": num_dense,
+            "edge_embed_dim": edge_embed_dim,
+            "update_edges": update_edges,
         }
         self.num_layers = num_layers
         self.drop_registers = drop_registers
         self.registers = nn.Parameter(torch.empty(num_registers, embed_dim).normal_(std=_REGISTER_STD))
         self.layers = nn.ModuleList(EncoderLayer(embed_dim, depth=depth, **layer) for depth in range(num_layers))
+        for last in self.layers[-1:]:
+            cast(EncoderLayer, last).end()
         self.out_proj = nn.Linear(embed_dim, out_dim) if out_dim is not None else nn.Identity()
         self.out_norm = make_norm(norm, self.output_size) if do_final_norm else nn.Identity()
         if mup:
@@ -218,8 +257,15 @@ class Transformer(Encoder):
         layouts = [stream.layout for stream in streams]
         merged = type(layouts[0]).merge(layouts, self.registers.shape[0])
         x = merged.join([stream.x for stream in streams], self.registers)
-        for layer in self.layers:
-            x = layer(between(x, merged.layout) if between is not None else x, merged.layout)
+        edges: Edges | None = None
+        if self.edge_embed_dim:
+            edges = EmbeddedEdges(merged.join_edges([stream.edges for stream in streams]))
+        for layer in cast(list[EncoderLayer], list(self.layers)):
+            x = between(x, merged.layout) if between is not None else x
+            if edges is None:
+                x = layer(x, merged.layout)
+            else:
+                x, edges = layer.look(x, merged.layout, edges)
         x = self.out_norm(self.out_proj(x))
         parts = [stream._replace(x=merged.part(x, place)) for place, stream in enumerate(streams)]
         pooled = merged.without_registers(x) if self.drop_registers else (x, merged.layout)
