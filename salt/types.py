@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypedDict
 
 import torch
 from torch import Tensor
@@ -31,6 +32,21 @@ GLOBAL = "global"
 
 PARAMETERS = "parameters"
 """The stream of what parameterises a network."""
+
+
+class EdgeFeatures(TypedDict):
+    """Which features of pairs of constituents are to be made.
+
+    Parameters
+    ----------
+    input_name : str
+        The stream of the constituents.
+    edge_features : list[str]
+        dR, kt, z, isSelfLoop, subjetIndex or mass, each made of some of the stream's variables.
+    """
+
+    input_name: str
+    edge_features: list[str]
 
 
 @dataclass(frozen=True)

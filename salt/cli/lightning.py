@@ -56,6 +56,7 @@ from salt.training.memory import keep_freed_memory
 from salt.training.module import SaltModule
 from salt.training.run_files import is_url, remove_parts
 from salt.training.signals import DOOR
+from salt.types import EdgeFeatures
 
 SKIPPED = {"model", "train_dataloaders", "val_dataloaders", "dataloaders", "datamodule", "return_predictions"}
 """Arguments of the trainer's methods that are not for the user."""
@@ -267,7 +268,7 @@ def _schema(
     variables: dict[str, list[str]],
     global_object: str,
     input_map: dict[str, str] | None,
-    edge_constructors: list[dict[str, Any]] | None,
+    edge_constructors: list[EdgeFeatures] | None,
 ) -> dict[str, Any]:
     """Arguments of the Schema: the parser builds dataclasses itself."""
     edges = {item["input_name"]: item["edge_features"] for item in edge_constructors or []}

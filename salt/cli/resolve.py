@@ -76,7 +76,8 @@ def resolve(config: Namespace, asked: Asked) -> Namespace:
 
 def schema(config: Namespace) -> Schema:
     """The schema of a config."""
-    return Schema(config.data.variables, config.data.global_object, config.data.input_map or {})
+    edges = {item["input_name"]: item["edge_features"] for item in config.data.get("edge_constructors") or []}
+    return Schema(config.data.variables, config.data.global_object, config.data.input_map or {}, edges)
 
 
 def tasks(config: Namespace) -> Iterator[tuple[str, Namespace]]:

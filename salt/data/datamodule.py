@@ -29,7 +29,7 @@ from salt.data.splits import Split
 from salt.data.staging import Staging
 from salt.data.transforms import Transform
 from salt.data.workers import speak_of_workers
-from salt.types import PARAMETERS, Schema
+from salt.types import PARAMETERS, EdgeFeatures, Schema
 
 warn = rank_zero_only(logging.getLogger(__name__).warning)
 
@@ -122,9 +122,9 @@ class SaltDataModule(lightning.LightningDataModule):
         What is done to the inputs of training jets, new in each epoch; None for nothing.
     mf_config : MaskformerConfig | None
         Objects that are to be found among the constituents; None where there are none.
-    edge_constructors : list[dict[str, Any]] | None
-        For each stream `{input_name, edge_features}`: features of the pairs of its constituents, which the model
-        makes of what it sees (un-normalised, noise included); None for none.
+    edge_constructors : list[EdgeFeatures] | None
+        Features of the pairs of constituents that the model makes of what it sees, before it is normalised, and after
+        noise is added; None for none.
     move_files_temp : str | Path | None
         Folder to copy the store (or, without a store, the files) to before training; None copies nothing.
     pin_memory : bool
@@ -181,7 +181,7 @@ class SaltDataModule(lightning.LightningDataModule):
         new_variables: dict[str, dict[str, str]] | None = None,
         transforms: list[Transform] | None = None,
         mf_config: MaskformerConfig | None = None,
-        edge_constructors: list[dict[str, Any]] | None = None,
+        edge_constructors: list[EdgeFeatures] | None = None,
         move_files_temp: str | Path | None = None,
         pin_memory: bool = True,
         persistent_workers: bool = True,
@@ -197,7 +197,8 @@ class SaltDataModule(lightning.LightningDataModule):
         super().__init__()
         vds_paths = {"train_vds_path": train_vds_path, "val_vds_path": val_vds_path, "test_vds_path": test_vds_path}
         _warn_of_unread({**vds_paths, "config_s3": config_s3})
-        self.schema = Schema(variables, global_object, input_map or {})
+        edges = {item["input_name"]: item["edge_features"] for item in edge_constructors or []}
+        self.schema = Schema(variables, global_object, input_map or {}, edges)
         self.files = {"train": train_file, "val": val_file, "test": test_file}
         self.numbers = {"train": num_train, "val": num_val, "test": num_test}
         self.norm_dict, self.class_dict = norm_dict, class_dict

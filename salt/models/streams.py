@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from salt.data.names import unknown
 from salt.nn.edges import EdgeInitNet
@@ -11,6 +14,8 @@ from salt.nn.encoder import Encoder
 from salt.nn.pooling import Pooling
 from salt.tasks.base import Task
 from salt.types import Schema
+
+warn = rank_zero_only(logging.getLogger(__name__).warning)
 
 
 def check_streams(
@@ -99,6 +104,8 @@ def check_edges(
                 f"edge_init_nets gives edges of {name!r} of width {net.output_size} "
                 f"(dense_config.output_size), but the encoder takes edge_embed_dim {asked}: let the two agree"
             )
+    if unread := schema.edges.keys() - edge_nets.keys():
+        warn("data.edge_constructors of %s is not read: edge_init_nets has none for it", ", ".join(sorted(unread)))
     if asked and not edge_nets:
         raise ValueError(
             f"the encoder looks at edges (edge_embed_dim {asked}), but edge_init_nets makes none: give "

@@ -38,6 +38,11 @@ class EdgeConstructor(nn.Module):
         super().__init__()
         self.input_name = input_name
         self.edge_features = list(edge_features)
+        if input_name not in variables:
+            raise ValueError(
+                f"data.edge_constructors makes features of pairs of {input_name!r}, but data.variables has no such "
+                f"stream; there are {', '.join(map(repr, variables))}"
+            )
         self._columns = {variable: column for column, variable in enumerate(variables[input_name])}
         for key, variables_of in ((name, required_variables(name)) for name in self.edge_features):
             if missing := [variable for variable in variables_of if variable not in self._columns]:
