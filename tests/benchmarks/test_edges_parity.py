@@ -22,12 +22,19 @@ VARIABLES = {"jets": ["pt", "eta"], "tracks": ["d0", "pt", "phi", "eta", "subjet
 FEATURES = ["dR", "z", "kt", "subjetIndex", "isSelfLoop"]
 LENGTHS = {"tracks": [0, 1, 1, 2, 5, 9, 5], "flows": [3, 0, 1, 2, 2, 4, 0]}
 TWO_HEADS = {"attn_kwargs": {"num_heads": 2}}
-CASES = {
+CASES = {  # "rounds": upstream's RMSNorm rounds to float32
     "edges that stay": {"encoder": TWO_HEADS},
     "edges that are updated": {"encoder": {**TWO_HEADS, "update_edges": True}},
     "eight heads": {"encoder": {"attn_kwargs": {"num_heads": 8}, "update_edges": True}},
     "no bias": {"encoder": {"attn_kwargs": {"num_heads": 4, "bias": False}, "update_edges": True}},
-    "RMSNorm": {"encoder": {**TWO_HEADS, "update_edges": True, "norm": "RMSNorm"}},
+    "RMSNorm": {"encoder": {**TWO_HEADS, "update_edges": True, "norm": "RMSNorm"}, "rounds": True},
+    "post": {"encoder": {**TWO_HEADS, "update_edges": True, "norm_type": "post"}},
+    "hybrid": {"encoder": {**TWO_HEADS, "update_edges": True, "norm_type": "hybrid"}, "rounds": True},
+    "norms of heads": {
+        "encoder": {"attn_kwargs": {"num_heads": 2, "do_qk_norm": True, "do_v_norm": True}},
+        "rounds": True,
+    },
+    "LayerScale": {"encoder": {**TWO_HEADS, "update_edges": True, "ls_init": 0.3, "num_dense": 2}},
     "registers": {"encoder": {**TWO_HEADS, "update_edges": True, "num_registers": 3}},
     "dropped registers": {"encoder": {**TWO_HEADS, "num_registers": 2, "drop_registers": True}},
     "two streams": {"encoder": {**TWO_HEADS, "update_edges": True}, "streams": ["tracks", "flows"]},
@@ -114,7 +121,7 @@ def test_outputs_and_gradients_are_upstreams(upstream, name):
     unused = {key for key in theirs["state"] if "edge_prenorm" in key}
     model.load_state_dict({key: value for key, value in theirs["state"].items() if key not in unused})
     preds = model(inputs(case.get("turn", 1.5)), Packed)
-    allowed = dict.fromkeys(("rtol", "atol"), 1e-5 if name == "RMSNorm" else 1e-10)  # upstream's rounds to float32
+    allowed = dict.fromkeys(("rtol", "atol"), 1e-5 if "rounds" in case else 1e-10)
     torch.testing.assert_close(preds["jets_classification"], theirs["jets"], **allowed)
     torch.testing.assert_close(preds["track_origin"], theirs["tracks"], **allowed)
     sum(x.square().sum() for x in preds.values()).backward()

@@ -70,6 +70,9 @@ CASES = {
     "four heads": {"attn_kwargs": {"num_heads": 4}},
     "RMSNorm": {"norm": "RMSNorm"},
     "no bias": {"attn_kwargs": {"bias": False}},
+    "hybrid": {"norm_type": "hybrid", "norm": "RMSNorm"},
+    "post": {"norm_type": "post", "num_dense": 2},
+    "LayerScale": {"ls_init": 0.5},
     "registers": {"num_registers": 3},
     "dropped registers": {"num_registers": 2, "drop_registers": True},
     "edges of the first stream": {"streams": ("tracks", "flows")},
@@ -157,12 +160,12 @@ def test_edges_of_one_number_type_stay_of_it():
     edges = EmbeddedEdges(torch.randn(10, 6))
     attention = EdgeAttention(8, 6, num_heads=2)
     layout = Packed(Segments.from_lengths(torch.tensor([3, 1, 0])))
-    x, logits = attention(torch.zeros(4, 8), torch.randn(4, 8), edges, layout)
+    x, logits = attention(torch.randn(4, 8), layout, edges)
     assert x.dtype == logits.dtype == torch.float32
     assert logits.shape == (2, 10)
 
 
-def test_the_layer_before_the_end_updates_edges_for_the_last_one_which_has_nobody_to_update_them_for(make_edge_model):
+def test_only_the_last_layer_does_not_train_what_updates_edges(make_edge_model):
     layers = make_edge_model().encoder.layers
     assert [layer.attn.fn.linear_e_out.weight.requires_grad for layer in layers] == [True, True, False]
 
