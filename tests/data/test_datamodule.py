@@ -167,9 +167,7 @@ def test_the_flags_for_non_finite_values_choose_what_happens(make_data, options,
     assert make_data(**options).recipe("train").non_finite == policy
 
 
-@pytest.mark.parametrize(
-    "option", ["train_vds_path", "val_vds_path", "test_vds_path", "config_s3", "edge_constructors"]
-)
+@pytest.mark.parametrize("option", ["train_vds_path", "val_vds_path", "test_vds_path", "config_s3"])
 def test_options_that_are_not_read_are_said_to_be(make_data, caplog, option):
     make_data(**{option: {"s3": "x"} if option == "config_s3" else ["x"]})
     assert f"data.{option} is not read: " in caplog.text
