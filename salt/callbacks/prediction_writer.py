@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from glob import escape
 from pathlib import Path
 from typing import Any, Literal
@@ -102,6 +102,7 @@ class PredictionWriter(Callback):
         path = self._path(Path(str(trainer.ckpt_path)), Path(sample.files[0].path), self.test_suff or data.test_suff)
         self._tasks = self._written_tasks(pl_module)
         self._fields = {stream: self._copied_fields(stream) for stream in self._tasks}
+        self._say_ratios(data.test_columns(), sample.files[0].path)
         if path.exists():
             warn("overwriting %s", path)
         self._path_written = path
@@ -123,6 +124,20 @@ class PredictionWriter(Callback):
             if self.write_tracks or "tracks" not in task.input_name:
                 streams.setdefault(task.input_name, []).append(task)
         return streams
+
+    def _say_ratios(self, columns: Mapping[str, Sequence[str]], file: str) -> None:
+        """Warn of outputs that lack what they are to be multiplied by."""
+        for stream, tasks in self._tasks.items():
+            for task in tasks:
+                missing = [name for name in task.required_columns() if name not in columns.get(stream, ())]
+                if missing:
+                    warn(
+                        "%s (data.test_file) has no %s in %r: what task %r says is written as a ratio to it",
+                        file,
+                        ", ".join(missing),
+                        stream,
+                        task.name,
+                    )
 
     def _copied_fields(self, stream: str) -> list[str]:
         """Fields of the stream's dataset that are copied."""

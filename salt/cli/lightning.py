@@ -160,6 +160,7 @@ class SaltCLI(LightningCLI):
             compute_fn=_schema,
         )
         parser.link_arguments("model", "data.labels", compute_fn=_required_labels, apply_on="instantiate")
+        parser.link_arguments("model", "data.columns", compute_fn=_required_columns, apply_on="instantiate")
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse, after a look for keys that nothing reads: the parser's own words about them fill pages."""
@@ -277,6 +278,10 @@ def _schema(
 
 def _required_labels(model: SaltModule) -> dict[str, list[str]]:
     return model.required_labels()
+
+
+def _required_columns(model: SaltModule) -> dict[str, list[str]]:
+    return model.required_columns()
 
 
 def _always(verb: str) -> list[Callback]:

@@ -23,6 +23,8 @@ from salt.types import PARAMETERS, Batch
 class Augmentation:
     """Changes the inputs of batches that were just gathered, and that nobody else has seen yet.
 
+    What a test reads besides its inputs becomes the batch's columns.
+
     Parameters
     ----------
     variables : Mapping[str, Sequence[str]]
@@ -59,6 +61,8 @@ class Augmentation:
         """The batch, changed."""
         if self.objects is not None and OBJECTS in batch.labels:
             batch = with_objects(batch, self.objects)
+        if self.stage == "test":  # where no label is read: what is read besides the inputs is for physical values
+            batch = replace(batch, labels={}, columns=batch.labels)
         if not self.transforms and self.parameters is None:
             return batch
         words = [self.seed % 2**64, epoch if self.stage == "fit" else 0]  # epochs are to be validated alike

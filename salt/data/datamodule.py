@@ -23,7 +23,8 @@ from salt.data.objects import MaskformerConfig
 from salt.data.opening import Opening
 from salt.data.parameters import Parameters
 from salt.data.recipe import NonFinite, Recipe
-from salt.data.recipes import Options, joined_labels, make_recipe
+from salt.data.recipes import Options, as_they_are, columns_there, joined_labels, make_recipe
+from salt.data.sources import open_sample
 from salt.data.space import available_memory
 from salt.data.splits import Split
 from salt.data.staging import Staging
@@ -80,6 +81,9 @@ class SaltDataModule(lightning.LightningDataModule):
         How many jets of each file to use, from the first on; -1 for all.
     labels : dict[str, list[str]] | None
         Stream -> labels that the losses need. Filled in from the model; None for no labels.
+    columns : dict[str, list[str]] | None
+        Stream -> columns that physical values need in a test, beside the inputs: those that the file has are in the
+        batches. Filled in from the model; None for none.
     shuffle : Literal["auto", "exact", "window", "batch", "none"]
         How training jets are shuffled. exact: a new permutation of all jets in each epoch. window: exact among jets
         that are read together in some hundred randomly chosen blocks; for stores larger than memory. batch: batches are
@@ -162,6 +166,7 @@ class SaltDataModule(lightning.LightningDataModule):
         num_val: int = -1,
         num_test: int = -1,
         labels: dict[str, list[str]] | None = None,
+        columns: dict[str, list[str]] | None = None,
         shuffle: Shuffle = "auto",
         batched_read: bool | None = None,
         store: bool = True,
@@ -204,6 +209,7 @@ class SaltDataModule(lightning.LightningDataModule):
         self.norm_dict, self.class_dict = norm_dict, class_dict
         of_objects = mf_config.required_labels() if mf_config else {}
         self.labels = joined_labels(labels or {}, of_objects)
+        self.columns = columns or {}
         self.shuffle: Shuffle = shuffle if batched_read is None else "batch" if batched_read else "exact"
         self.seed = seed
         self.test_suff = test_suff
@@ -238,14 +244,29 @@ class SaltDataModule(lightning.LightningDataModule):
         self._loaders: list[Loader] = []
         self._shuffle_seed: int | None = None
         self._sequence: dict[str, Any] = {}
+        self._columns_there: dict[str, list[str]] | None = None
 
     def recipe(self, name: Stage) -> Recipe:
-        """What is read of the jets of train, val or test: tests need no labels."""
+        """What is read of the jets of train, val or test: tests need no labels, but what physical values need."""
         options = replace(self.options, columns=self.choice.columns(name))
         if name != "test":
             return make_recipe(self.schema, self.labels, options)
         variables = {s: names for s, names in self.schema.variables.items() if s != PARAMETERS}  # the config has them
-        return make_recipe(replace(self.schema, variables=variables), {}, options)
+        return make_recipe(replace(self.schema, variables=variables), self.test_columns(), as_they_are(options))
+
+    def test_columns(self) -> dict[str, list[str]]:
+        """Those of `columns` that the test file has."""
+        if self._columns_there is None and self.columns:
+            with open_sample(self._file("test"), "data.test_file") as sample:
+                self._columns_there = columns_there(sample, self.columns, self.schema, self.options)
+        return self._columns_there or {}
+
+    def _file(self, name: Stage) -> str | list[str]:
+        """The file of train, val or test."""
+        file = self.files[name]
+        if file is None:
+            raise ValueError(f"data.{name}_file is not set: set it in the config, or with --data.{name}_file FILE")
+        return file
 
     def setup(self, stage: str) -> None:
         """Open the files of a stage: fit, validate, test or predict."""
@@ -275,10 +296,8 @@ class SaltDataModule(lightning.LightningDataModule):
         """Open the jets of train, val or test, unless they are open."""
         if name in self._splits:
             return
-        file = self.files[name]
-        if file is None:
-            raise ValueError(f"data.{name}_file is not set: set it in the config, or with --data.{name}_file FILE")
-        labels = {} if name == "test" else self.labels
+        file = self._file(name)
+        labels = self.test_columns() if name == "test" else self.labels
         shared = [self.numbers[other] for other in ("train", "val") if name != "test" and self.files[other] == file]
         built = -1 if -1 in shared else max(shared, default=0)
         self._splits[name] = self._opening.open(file, self.recipe(name), self.numbers[name], labels, name, built)
@@ -365,6 +384,7 @@ class SaltDataModule(lightning.LightningDataModule):
         for split in self._splits.values():
             split.close()
         self._splits.clear()
+        self._columns_there = None
         self._opening.close()
 
     def on_exception(self, exception: BaseException) -> None:

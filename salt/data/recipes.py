@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from salt.data.derive import Derivation
@@ -15,6 +15,7 @@ from salt.data.names import unknown
 from salt.data.objects import OBJECTS, MaskformerConfig
 from salt.data.recipe import NonFinite, Recipe, StreamRecipe
 from salt.data.selections import Filter, Selection
+from salt.data.sources import Sample
 from salt.types import Schema
 
 
@@ -63,6 +64,24 @@ def make_recipe(schema: Schema, labels: Mapping[str, Sequence[str]], options: Op
         name: _of_stream(name, schema.variables.get(name, ()), asked.get(name, ()), schema, options) for name in streams
     }
     return Recipe(recipes, schema.global_object, options.non_finite)
+
+
+def as_they_are(options: Options) -> Options:
+    """The options without those that make labels of truth: a file to be tested need not have any."""
+    return replace(options, multi_target=(), labeller_config=None, recover_malformed=False)
+
+
+def columns_there(
+    sample: Sample, columns: Mapping[str, Sequence[str]], schema: Schema, options: Options
+) -> dict[str, list[str]]:
+    """Those of these columns (stream -> names) that a sample has, or that are made of what it has."""
+    found: dict[str, list[str]] = {}
+    for stream, names in columns.items():
+        dataset = _dataset(stream, schema, options)
+        fields = sample.table(dataset, "data.test_file").dtype.names if dataset in sample.names() else None
+        known = {*(fields or ()), *options.new_variables.get(stream, {})}
+        found[stream] = [name for name in names if name in known]
+    return {stream: names for stream, names in found.items() if names}
 
 
 def joined_labels(*parts: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:

@@ -92,6 +92,10 @@ class SaltModule(lightning.LightningModule):
         """Stream -> labels that the loader must bring."""
         return self.model.required_labels()
 
+    def required_columns(self) -> dict[str, list[str]]:
+        """Stream -> columns of the file that physical values need, beside the inputs."""
+        return self.model.required_columns()
+
     def forward(self, inputs: Inputs) -> Preds:
         """Un-normalised inputs to the raw output of each task."""
         return self.model(self.norm(inputs))

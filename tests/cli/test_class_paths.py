@@ -14,6 +14,7 @@ from salt.cli.class_paths import renamed, renewed, rewritten
         ("lightning.pytorch.loggers.TensorBoardLogger", "lightning.pytorch.loggers.TensorBoardLogger"),
         ("salt.optim.HybridMuonAdamW", "salt.training.muon.HybridMuonAdamW"),
         ("mine.CometLogger", "mine.CometLogger"),
+        ("salt.utils.scalers.RegressionTargetScaler", "salt.tasks.scaling.RegressionTargetScaler"),
         ("pytorch_lightning_extras.Thing", "pytorch_lightning_extras.Thing"),
         ("salt.models.TransformerV2", "salt.models.Transformer"),
         ("salt.models.transformer_v2.TransformerV2", "salt.models.Transformer"),
