@@ -18,6 +18,8 @@ from salt.data.fields import check_type
 from salt.data.names import unknown
 from salt.data.sources import Pattern, Sample, open_sample
 from salt.tasks.classification import CLASS_NAMES
+from salt.tasks.losses import loss_names, short_name
+from salt.tasks.scaling import listed
 from salt.training.run_files import exists, joined
 from salt.types import PARAMETERS
 
@@ -25,6 +27,12 @@ Check = Callable[[Namespace, Asked], Iterator["Problem"]]
 
 LABELS_LOOKED_AT = 10_000
 """So many jets of the training file are looked at for labels that no class is for."""
+
+
+LABELS = {
+    "label": "label", "target": "targets", "denominator": "target_denominators", "weight": "sample_weight",
+}  # fmt: skip
+"""What a task may ask the training file for -> its argument."""
 
 
 class Problem(NamedTuple):
@@ -42,7 +50,7 @@ def check(config: Namespace, asked: Asked) -> list[Problem]:
     """What the first check finds that finds something: what later ones would, may only follow from it."""
     checks: dict[str, list[Check]] = {
         "fit": [
-            _missing_files, _sample_dicts, _train_contents, _val_contents, _norm_dict,
+            _missing_files, _sample_dicts, _losses, _train_contents, _val_contents, _norm_dict,
             _class_counts, _class_dict, _label_values, _widths, _monitored, _old_run,
         ],
         "validate": [_missing_files, _val_contents, _class_counts],
@@ -164,15 +172,31 @@ def _variables(config: Namespace, sample: Sample, file_key: str) -> Iterator[Pro
 def _labels(config: Namespace, sample: Sample) -> Iterator[Problem]:
     of = schema(config)
     for key, task in tasks(config):
-        stream, label = task.get("input_name", ""), task.get("label")
-        if label is not None and of.dataset(stream) in sample.names() and label not in made(config, stream):
-            table = sample.table(of.dataset(stream), f"{key}.label")
-            look = partial(check_type, table.dtype, label, "label", f"{table.where}, {key}.label")
-            yield from _caught(f"{key}.label", f"correct {key}.label", look)
+        stream = task.get("input_name", "")
+        if of.dataset(stream) not in sample.names():
+            continue
+        for kind, argument in LABELS.items():
+            for name in listed(task.get(argument) or []):
+                if name not in made(config, stream):
+                    where = f"{key}.{argument}"
+                    table = sample.table(of.dataset(stream), where)
+                    look = partial(check_type, table.dtype, name, kind, f"{table.where}, {where}")
+                    yield from _caught(where, f"correct {where}", look)
 
 
 def _output_size(task: Namespace) -> int | None:
     return (task.get("dense_config") or {}).get("output_size")
+
+
+def _losses(config: Namespace, asked: Asked) -> Iterator[Problem]:
+    """Names that the parser took for what they are not: those of losses it leaves as they are."""
+    for key, task in tasks(config):
+        loss = task.get("loss")
+        if isinstance(loss, str) and short_name(loss) not in loss_names():
+            where = f"{key}.loss"
+            yield Problem(
+                where, unknown("loss", short_name(loss), loss_names(), f"torch.nn ({where})"), f"correct {where}"
+            )
 
 
 def _class_counts(config: Namespace, asked: Asked) -> Iterator[Problem]:
@@ -181,7 +205,7 @@ def _class_counts(config: Namespace, asked: Asked) -> Iterator[Problem]:
             continue
         names = task.class_names or CLASS_NAMES.get(task.label)
         size = _output_size(task)
-        if names is not None and size != len(names):
+        if names is not None and size not in {None, len(names)}:
             cause = (
                 f"task {task.name!r} has dense_config.output_size {size}, but {task.label} has {len(names)} classes: "
                 f"{', '.join(names)} ({key}.class_names, or the attributes of {config.data.train_file})"
@@ -199,7 +223,7 @@ def _class_dict(config: Namespace, asked: Asked) -> Iterator[Problem]:
         if task.label not in weights:
             cause = unknown("label", task.label, weights, f"{dataset!r} of {file} (data.class_dict)")
             yield Problem(f"{key}.use_class_dict", cause, "make the dictionary anew, or set use_class_dict to false")
-        elif len(weights[task.label]) != size:
+        elif size not in {None, len(weights[task.label])}:
             cause = (
                 f"{file} (data.class_dict) has {len(weights[task.label])} weights for {task.label} of {dataset!r}, "
                 f"but task {task.name!r} has dense_config.output_size {size}"
@@ -214,20 +238,22 @@ def _label_values(config: Namespace, asked: Asked) -> Iterator[Problem]:
         for key, task in tasks(config):
             stream, size = task.get("input_name", ""), _output_size(task)
             dataset = of.dataset(stream)
-            plain = "class_names" in task and not task.get("label_map") and task.label not in made(config, stream)
+            plain = "class_names" in task and task.label not in made(config, stream)
             if not plain or size is None or dataset not in sample.names():
                 continue
             table = sample.table(dataset, f"{key}.label")
             if task.label not in (table.dtype.names or ()):
                 continue
             labels = table.read(0, min(LABELS_LOOKED_AT, table.num_jets))[task.label]
+            labels = labels[~np.isin(labels, list(task.get("label_map") or {}))]
             top = int(labels.max()) if labels.size else -1
-            if top >= size:
+            if top >= max(size, 2):  # one class is against all else
                 cause = (
                     f"label {task.label} of {dataset!r} in {config.data.train_file} has the value {top}, but task "
                     f"{task.name!r} knows the classes 0 to {size - 1} (dense_config.output_size {size})"
                 )
-                yield Problem(f"{key}.label_map", cause, f"raise output_size, or give {key}.label_map")
+                mend = f"raise output_size, or give {key}.label_map: {{{top}: -1}} leaves it out"
+                yield Problem(f"{key}.label_map", cause, mend)
 
 
 def _widths(config: Namespace, asked: Asked) -> Iterator[Problem]:

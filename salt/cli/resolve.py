@@ -177,7 +177,7 @@ def class_weights(config: Namespace, asked: Asked) -> None:
         return  # a check says so
     for key, task in wanted:
         of = weights.get(schema(config).dataset(task.input_name), {})
-        loss = task.loss if isinstance(task.loss, Namespace) else Namespace(class_path="torch.nn.CrossEntropyLoss")
+        loss = task.loss if isinstance(task.loss, Namespace) else Namespace(class_path=_loss_path(task.loss))
         arguments = loss.get("init_args") or Namespace()
         if task.label in of and arguments.get("weight") is None:
             arguments.weight = torch.tensor([float(w) for w in of[task.label]])
@@ -185,6 +185,11 @@ def class_weights(config: Namespace, asked: Asked) -> None:
             task.loss = loss
             shown = ", ".join(f"{w:g}" for w in of[task.label])
             log.info("filled %s.loss.init_args.weight = [%s] from %s", key, shown, config.data.class_dict)
+
+
+def _loss_path(name: str | None) -> str:
+    """Class path of a loss of torch.nn."""
+    return f"torch.nn.{(name or 'CrossEntropyLoss').rpartition('.')[2]}"
 
 
 def without_gpu(config: Namespace, asked: Asked) -> None:

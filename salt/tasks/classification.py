@@ -69,6 +69,7 @@ class ClassificationTask(Task):
         use_class_dict: bool = False,
         sample_weight: str | None = None,
     ) -> None:
+        class_names = CLASS_NAMES.get(label) if class_names is None else class_names
         if class_names is not None:
             dense_config = {"output_size": len(class_names), **dense_config}
         super().__init__(name, input_name, dense_config, weight)
@@ -78,7 +79,7 @@ class ClassificationTask(Task):
         self.label_map = dict(label_map) if label_map else None
         self.use_class_dict = use_class_dict
         if class_names is None:
-            class_names = CLASS_NAMES.get(label) or [str(i) for i in range(self.net.output_size)]
+            class_names = [str(i) for i in range(self.net.output_size)]
         if len(class_names) != self.net.output_size:
             raise ValueError(
                 f"task {name!r}: {len(class_names)} classes ({', '.join(class_names)}) for dense_config.output_size "

@@ -119,7 +119,7 @@ def make_link(loss: nn.Module, task: str, num_classes: int) -> Link:
         return Softmax()
     if not isinstance(loss, nn.BCEWithLogitsLoss):
         raise ValueError(
-            f"task {task!r}: loss {type(loss).__name__} is not known for classification; there are "
+            f"task {task!r}: loss {type(loss).__name__} is not known for classification; there is "
             "torch.nn.CrossEntropyLoss, and torch.nn.BCEWithLogitsLoss for one class against all else"
         )
     if num_classes != 1:

@@ -14,9 +14,14 @@ PREFIXES = ("torch.nn.", "nn.", "")
 """What may stand in front of a name."""
 
 
-def names() -> list[str]:
+def loss_names() -> list[str]:
     """Names of the losses that torch.nn has."""
     return [name for name, of in vars(nn).items() if name.endswith("Loss") and issubclass(of, nn.Module)]
+
+
+def short_name(loss: str) -> str:
+    """The name of a loss without what may stand in front of it."""
+    return next(loss.removeprefix(prefix) for prefix in PREFIXES if loss.startswith(prefix))
 
 
 def make_loss(loss: nn.Module | str, task: str = "") -> nn.Module:
@@ -35,9 +40,9 @@ def make_loss(loss: nn.Module | str, task: str = "") -> nn.Module:
         Where torch.nn has no loss of this name, or it adds up what is to be averaged.
     """
     if isinstance(loss, str):
-        name = next(loss.removeprefix(prefix) for prefix in PREFIXES if loss.startswith(prefix))
-        if name not in names():
-            raise ValueError(unknown("loss", loss, names(), f"torch.nn (key loss of task {task!r})"))
+        name = short_name(loss)
+        if name not in loss_names():
+            raise ValueError(unknown("loss", name, loss_names(), f"torch.nn (key loss of task {task!r})"))
         loss = _made(name)
     if getattr(loss, "reduction", None) == "sum":
         raise ValueError(

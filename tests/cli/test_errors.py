@@ -214,7 +214,6 @@ def test_a_value_that_is_none_of_those_allowed_is_answered_with_them(refusal):
         (net("pool_net", "salt.models.GlobalAtention", input_size=1), "nearest: GlobalAttentionPooling,"),
         (task("salt.models.ClasificationTask"), "nearest: ClassificationTask,"),
         (task("saltt.models.ClassificationTask"), "nearest classes: salt.models.ClassificationTask,"),
-        (task(loss="torch.nn.CrossEntropyLos"), "nearest: CrossEntropyLoss,"),
         (nested("trainer.callbacks", [{"class_path": "salt.callbacks.CheckPoint"}]), "nearest: Checkpoint,"),
         (nested("model.model.class_path", "SaltModle"), "nearest: salt.models.SaltModel,"),
         (net("pool_net", "salt.models.Dense", input_size=1), "not correspond to a subclass of Pooling"),
@@ -278,10 +277,21 @@ def test_a_label_without_weights_is_answered_with_those_that_have(refusal):
     assert "class_dict.yaml (data.class_dict); nearest: flavour_label" in error
 
 
+@pytest.mark.parametrize("name", ["torch.nn.CrossEntropyLos", "CrossEntropyLos"])
+def test_an_unknown_loss_is_answered_with_the_nearest(refusal, name):
+    error = refusal(**task(loss=name))
+    assert f"unknown loss 'CrossEntropyLos' in torch.nn ({TASK}.loss); nearest: CrossEntropyLoss," in error
+
+
 def test_a_label_that_no_class_is_for_is_named(refusal):
     error = refusal(**task(label="HadronConeExclTruthLabelID", class_names=list("abcd")))
     assert "has the value 15, but task 'jets_classification' knows the classes 0 to 3" in error
-    assert f"or give {TASK}.label_map" in error
+    assert f"or give {TASK}.label_map: {{15: -1}} leaves it out" in error
+
+
+def test_a_value_that_the_map_does_not_name_needs_a_class_too(refusal):
+    of_map = {"label": "HadronConeExclTruthLabelID", "class_names": list("abcd"), "label_map": {4: 1, 5: 2}}
+    assert "has the value 15, but task 'jets_classification' knows" in refusal(**task(**of_map))
 
 
 @pytest.mark.parametrize(

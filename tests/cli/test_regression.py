@@ -243,11 +243,21 @@ def test_resolutions_are_logged_for_each_target(salt, regression):
 def test_a_target_that_is_not_in_the_file_is_answered_with_the_nearest(salt, regression):
     answer = salt("fit", "--config", regression("gauss", targets=["etta", "phi"]), "--trainer.fast_dev_run=1")
     assert answer.code == 2
-    assert "unknown label 'etta'" in answer.error
-    assert "nearest: eta" in answer.error
+    assert "unknown target 'etta'" in answer.error
+    assert "modules[0].init_args.targets; nearest: eta" in answer.error
+
+
+@pytest.mark.parametrize(("argument", "kind"), [("target_denominators", "denominator"), ("sample_weight", "weight")])
+def test_what_else_is_not_in_the_file_is_answered_with_the_nearest(salt, regression, argument, kind):
+    asked = ["ptt", "mass"] if argument == "target_denominators" else "ptt"
+    answer = salt("fit", "--config", regression("ratio", **{argument: asked}), "--trainer.fast_dev_run=1")
+    assert answer.code == 2
+    assert f"unknown {kind} 'ptt'" in answer.error
+    assert f"init_args.{argument}; nearest: pt" in answer.error
 
 
 def test_an_unknown_loss_is_answered_with_the_nearest(salt, regression):
     answer = salt("fit", "--config", regression("ratio", loss="L2Loss"), "--trainer.fast_dev_run=1")
     assert answer.code == 2
-    assert "L1Loss" in answer.error
+    assert "unknown loss 'L2Loss' in torch.nn" in answer.error
+    assert "nearest: L1Loss" in answer.error

@@ -1,5 +1,7 @@
 import logging
 
+import h5py
+import numpy as np
 import pytest
 import torch
 from lightning import LightningModule, Trainer
@@ -51,6 +53,28 @@ def test_a_fit_sees_each_jet_once_an_epoch_in_the_order_of_seed_and_epoch(make_d
         expected = make_order("exact", 230, 20, seed=11).batches(epoch)
         for batch, positions in zip(model.trained[epoch], expected, strict=True):
             assert sorted(batch.tolist()) == sorted(positions.tolist())
+
+
+def test_a_test_has_the_columns_that_the_file_has_as_they_are_and_no_labels(make_data, make_file):
+    path = make_file("test.h5")
+    asked = {"jets": ["mass", "absent"], "tracks": ["origin"], "nowhere": ["x"]}
+    data = make_data(test_file=str(path), columns=asked, new_variables={"jets": {"twice": "2 * pt"}})
+    data.columns["jets"].append("twice")
+    data.setup("test")
+    with h5py.File(path) as file:
+        jets = file[data.schema.dataset("jets")][:]
+        tracks = file[data.schema.dataset("tracks")][:]
+    for batch in data.test_dataloader():
+        assert not batch.labels
+        assert {stream: list(of) for stream, of in batch.columns.items()} == {
+            "jets": ["mass", "twice"],
+            "tracks": ["origin"],
+        }
+        index = batch.index.numpy()
+        np.testing.assert_array_equal(batch.columns["jets"]["mass"], jets["mass"][index].astype("f4"))
+        np.testing.assert_allclose(batch.columns["jets"]["twice"], 2 * jets["pt"][index])
+        of_jets = [row["origin"][row["valid"]] for row in tracks[index]]
+        np.testing.assert_array_equal(batch.columns["tracks"]["origin"], np.concatenate(of_jets))
 
 
 def test_validation_has_each_jet_once(make_data, tmp_path):

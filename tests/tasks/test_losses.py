@@ -23,7 +23,7 @@ def test_an_unknown_loss_is_answered_with_the_nearest():
 
 
 def test_what_is_no_loss_is_not_known():
-    with pytest.raises(ValueError, match=r"unknown loss 'torch\.nn\.Linear'"):
+    with pytest.raises(ValueError, match="unknown loss 'Linear'"):
         make_loss("torch.nn.Linear")
 
 
