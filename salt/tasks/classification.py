@@ -16,7 +16,7 @@ from salt.metrics.monitor import Monitor
 from salt.metrics.options import MetricOptions
 from salt.tasks.base import Task
 from salt.tasks.links import IGNORE, make_link
-from salt.tasks.losses import in_full, make_loss, weighted
+from salt.tasks.losses import in_full, known_sum, make_loss
 
 CLASS_NAMES: Mapping[str, tuple[str, ...]] = {
     # Codes of the ATLAS truth-origin and truth-type tools, in the order of their values.
@@ -121,8 +121,9 @@ class ClassificationTask(Task):
         except IndexError as error:  # of files that are not known before they are read
             wrong = values[target >= len(self.class_names)]
             raise (ValueError(self._without_class(float(wrong[0]))) if len(wrong) else error) from error
+        known = (target >= 0)[:, None]
         weights = {self.sample_weight: labels[self.sample_weight].flatten()}
-        return weighted(losses, weights, self.sample_weight).sum(), (target >= 0).sum()
+        return known_sum(losses[:, None], known, weights, self.sample_weight), known.sum()
 
     def classes(self, values: Tensor) -> Tensor:
         """Label values (...) to classes (...); IGNORE for padding and constituents without truth."""

@@ -79,9 +79,23 @@ def elementwise(loss: nn.Module, task: str = "") -> nn.Module:
     return alone
 
 
-def weighted(losses: Tensor, labels: Mapping[str, Tensor], sample_weight: str | None) -> Tensor:
-    """Losses (...) of jets or constituents times the weight that this label says, if any."""
-    return losses if sample_weight is None else losses * labels[sample_weight].to(losses.dtype)
+def known_sum(losses: Tensor, known: Tensor, labels: Mapping[str, Tensor], sample_weight: str | None) -> Tensor:
+    """Sum of the losses that have a target, weighted; what has none, or its weight, may be no number.
+
+    Parameters
+    ----------
+    losses : Tensor
+        (..., R), finite where they are not known, without a gradient that is not.
+    known : Tensor
+        (..., R) bool, which of them have a target.
+    labels : Mapping[str, Tensor]
+        Labels of the rows.
+    sample_weight : str | None
+        The label (...) that weighs a row; None: all alike.
+    """
+    if sample_weight is not None:
+        losses = losses * labels[sample_weight].to(losses.dtype)[..., None].where(known, 0)
+    return losses.where(known, 0).sum()
 
 
 def in_full(raw: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from salt.metrics.monitor import Monitor
 from salt.metrics.options import MetricOptions
 from salt.metrics.regression import Regression, Residuals
 from salt.tasks.base import Task
-from salt.tasks.losses import elementwise, in_full, make_loss, weighted
+from salt.tasks.losses import elementwise, in_full, known_sum, make_loss
 from salt.tasks.scaling import RegressionTargetScaler, listed, make_scales
 
 
@@ -100,10 +100,7 @@ class RegressionTaskBase(Task):
         finite = target.isfinite()
         # what has no target gets one that nothing can be learnt from: NaN, and overflow, would reach the gradient
         target = target.where(finite, raw[..., : len(self.targets)].detach())
-        losses = self.losses(raw, target).where(finite, 0)
-        if self.sample_weight is not None:
-            losses = weighted(losses.sum(-1), labels, self.sample_weight)
-        return losses.sum(), finite.sum()
+        return known_sum(self.losses(raw, target), finite, labels, self.sample_weight), finite.sum()
 
     @abstractmethod
     def losses(self, raw: Tensor, target: Tensor) -> Tensor:

@@ -128,6 +128,13 @@ def test_sample_weights_multiply_the_losses_and_not_the_count():
     assert learner.required_labels() == ["a", "b", "w"]
 
 
+def test_a_weight_that_is_no_number_does_not_matter_where_there_is_no_target():
+    x = raw([1.0], [5.0])
+    total, _ = task(sample_weight="w").loss(x, {"pt": column(3.0, NAN), "w": column(0.5, NAN)}, None)
+    total.backward()
+    assert (float(total.detach()), x.grad.tolist()) == (2.0, [[-2.0], [0.0]])
+
+
 def test_targets_may_be_whole_numbers():
     assert mean(task().loss(raw([1.0]), {"pt": torch.tensor([3])}, None)) == 4.0
 
