@@ -39,8 +39,6 @@ class SaltModel(Tagger):
         The `Task`s.
     encoder : Encoder | None
         The encoder of all constituents together; None: they are pooled as they were embedded (DeepSets).
-    edge_init_nets : list[dict[str, Any]] | None
-        Arguments of one `EdgeInitNet` for each stream whose pairs the encoder looks at (`data.edge_constructors`).
     pool_net : Pooling | None
         From tokens to one vector a jet; None: no task may read the global object, but where an init net embeds it.
     merge_dict : dict[str, list[str]] | None
@@ -48,6 +46,8 @@ class SaltModel(Tagger):
     featurewise_nets : list[dict[str, Any]] | None
         Arguments of a `FeaturewiseTransformation` for some of the layers input, encoder (of which each layer has its
         own) and global; None: parameters, if there are any, are inputs of the init nets.
+    edge_init_nets : list[dict[str, Any]] | None
+        Arguments of one `EdgeInitNet` for each stream whose pairs the encoder looks at (`data.edge_constructors`).
     """
 
     def __init__(
@@ -56,10 +56,10 @@ class SaltModel(Tagger):
         init_nets: list[dict[str, Any]],
         tasks: nn.ModuleList,
         encoder: Encoder | None = None,
-        edge_init_nets: list[dict[str, Any]] | None = None,
         pool_net: Pooling | None = None,
         merge_dict: dict[str, list[str]] | None = None,
         featurewise_nets: list[dict[str, Any]] | None = None,
+        edge_init_nets: list[dict[str, Any]] | None = None,
     ) -> None:
         super().__init__(schema, tasks)
         check_streams(schema, init_nets, encoder, pool_net, merge_dict or {})

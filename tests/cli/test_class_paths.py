@@ -22,7 +22,6 @@ from salt.cli.class_paths import renamed, renewed, rewritten
         ("salt.models.task.ClassificationTask", "salt.models.ClassificationTask"),
         ("salt.callbacks.predictionwriter.PredictionWriter", "salt.callbacks.PredictionWriter"),
         ("salt.data.datamodules.SaltDataModule", "salt.data.SaltDataModule"),
-        ("salt.utils.scalers.RegressionTargetScaler", "salt.tasks.scaling.RegressionTargetScaler"),
         ("salt.models.saltmodel.SaltModel", "salt.models.saltmodel.SaltModel"),
     ],
 )
