@@ -16,6 +16,7 @@ from salt.nn.attention import Attention
 from salt.nn.embedding import InitNet
 from salt.nn.featurewise import FeaturewiseTransformation
 from salt.nn.layers import GLU, Dense
+from salt.nn.norm import NormOptions
 from salt.nn.positions import PositionalEncoder
 from salt.nn.retired import MHAConfig
 from salt.training.rates import LRSConfig
@@ -31,6 +32,7 @@ INNER: Mapping[str, tuple[type, frozenset[str]]] = {
     "dense_config_bias": (Dense, frozenset()),
     "featurewise_nets": (FeaturewiseTransformation, frozenset({"size"})),
     "init_nets": (InitNet, frozenset({"featurewise"})),
+    "norm": (NormOptions, frozenset()),
     "pos_enc": (PositionalEncoder, frozenset()),
     "lrs_config": (LRSConfig, frozenset()),
 }

@@ -108,8 +108,14 @@ def leave_normalised(config: Namespace, verb: str) -> None:
     _check_alike(config, key, other)
     tables = umami_tables(config, key)
     if not tables:
+        if config.get("model.norm.already") and _tables(config, key):
+            raise ValueError(
+                f"this model is for inputs that are normalised already (model.norm.already), but {config[key]} ({key}) "
+                f"is not of umami's layout: its inputs are not\n  mend: name a file of umami's layout for {key}"
+            )
         return
     config.model.norm_dict = None
+    config.model.norm = {**(config.model.get("norm") or {}), "already": True}
     if is_packaged(config.data.norm_dict):
         config.data.norm_dict = None  # that of the sample
     file = next(iter(tables.values())).path

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from salt.data.dicts import read_norm_dict
 from salt.models.tagger import Tagger
-from salt.nn.norm import InputNorm
+from salt.nn.norm import InputNorm, NormOptions
 from salt.training.ema import Averaged, WeightAverage, take_average
 from salt.training.losses import Losses, LossSums, geometric_mean, global_mean, over_ranks, valued
 from salt.training.optim import Group, chosen
@@ -58,6 +58,8 @@ class SaltModule(lightning.LightningModule):
         AdamW, lion, HybridMuonAdamW, the name of another optimiser of torch, or a class with arguments, like
         `{class_path: torch.optim.NAdam, init_args: {momentum_decay: 0.01}}`. `lrs_config` says its learning rate and
         weight decay.
+    norm : NormOptions | None
+        How inputs are normalised; None: by mean and width, without clipping.
     """
 
     def __init__(
@@ -69,6 +71,7 @@ class SaltModule(lightning.LightningModule):
         loss_mode: Literal["wsum", "GLS"] = "wsum",
         ema_decay: float | None = None,
         optimizer: str | dict[str, Any] = "AdamW",
+        norm: NormOptions | None = None,
     ) -> None:
         super().__init__()
         if ema_decay is not None and not 0 <= ema_decay < 1:
@@ -80,7 +83,7 @@ class SaltModule(lightning.LightningModule):
         self._optimizer = chosen(optimizer)
         self.name = name
         self.loss_mode = loss_mode
-        self.norm = InputNorm(model.schema, read_norm_dict(norm_dict) if norm_dict is not None else None)
+        self.norm = InputNorm(model.schema, read_norm_dict(norm_dict) if norm_dict is not None else None, norm)
         self.ema_decay = ema_decay
         self.newest_losses: dict[str, Tensor] = {}  # task -> sum of its losses in the newest batch, for who watches it
         self._epoch_losses = {stage: LossSums() for stage in ("train", "val")}

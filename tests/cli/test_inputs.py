@@ -5,6 +5,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+import yaml
 
 JETS = ["pt_btagJes", "eta_btagJes"]
 TRACKS = ["d0", "z0SinTheta", "dphi", "deta"]
@@ -99,3 +100,18 @@ def test_a_config_trains_and_is_tested(salt, overlay, name):
     with h5py.File(file) as out:
         assert np.isfinite(out["jets"]["small_pb"]).all()
         assert out["jets"]["small_pb"].std() > 0
+
+
+def test_inputs_can_be_clipped_and_scaled_by_what_wild_values_do_not_move(salt, overlay, dataset):
+    def fit(*options):
+        return salt("fit", "--config", overlay(**CONFIGS["deep sets"]), "--trainer.fast_dev_run=2", *options)
+
+    answer = fit("--model.norm.clip=0.5")
+    assert answer.code == 0, answer.err
+    assert "it takes a median and an iqr" in fit("--model.norm.robust=true").error
+    made = yaml.safe_load(dataset().with_name("norm_dict.yaml").read_text())
+    for entry in (entry for of in made.values() for entry in of.values()):
+        entry |= {"median": entry["mean"], "iqr": entry["std"]}
+    Path("robust.yaml").write_text(yaml.safe_dump(made))
+    answer = fit("--model.norm.robust=true", "--data.norm_dict=robust.yaml")
+    assert answer.code == 0, answer.err

@@ -223,3 +223,21 @@ def test_one_file_does_not_mix_the_layouts(salt, folder):
     answer = fit(salt)
     assert answer.code == 2
     assert "is of umami's layout, and normalised, but dataset 'tracks_loose' of" in answer.error
+
+
+def test_the_run_remembers_that_its_inputs_came_normalised(salt, folder):
+    fit(salt)
+    assert yaml.safe_load(Path("logs/old_x/config.yaml").read_text())["model"]["norm"]["already"] is True
+    (folder / "train.h5").unlink()
+    answer = salt("test", "logs/old_x", write_plain(folder / "test.h5"))
+    assert answer.code == 2
+    assert f"normalised already (model.norm.already), but {folder / 'test.h5'} (data.test_file)" in answer.error
+
+
+def test_weights_for_inputs_that_came_normalised_are_not_put_to_others(salt, folder):
+    fit(salt)
+    (folder / "train.h5").unlink()
+    options = ["--model.norm.already=false", "--data.norm_dict=null"]
+    answer = salt("test", "logs/old_x", write_plain(folder / "test.h5"), *options)
+    assert answer.code == 2
+    assert "the checkpoint was trained with inputs that are normalised already" in answer.error
