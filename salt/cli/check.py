@@ -257,8 +257,9 @@ def _label_values(config: Namespace, asked: Asked) -> Iterator[Problem]:
 
 
 def _widths(config: Namespace, asked: Asked) -> Iterator[Problem]:
-    for key, width, expected, because in misfits(config):
-        yield Problem(key, f"{key} is {width}, but {because}", f"set {key} to {expected}")
+    for misfit in misfits(config):
+        cause = f"{misfit.key} is {misfit.width}, but {misfit.because}"
+        yield Problem(misfit.key, cause, f"set {misfit.key} to {misfit.expected}, or leave it out")
 
 
 def _monitored(config: Namespace, asked: Asked) -> Iterator[Problem]:

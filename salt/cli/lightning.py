@@ -33,7 +33,7 @@ from salt.callbacks.ranks import Ranks
 from salt.callbacks.record import RunRecord
 from salt.callbacks.state import RunState
 from salt.callbacks.stopping import Stopping
-from salt.cli import configs, devices, environment, loggers, plugins, secrets
+from salt.cli import configs, devices, environment, loggers, plugins, secrets, widths
 from salt.cli.check import check
 from salt.cli.ensemble import is_sweep_asked, test_sweep
 from salt.cli.files import PACKAGED, packaged_config
@@ -173,7 +173,8 @@ class SaltCLI(LightningCLI):
         with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
             warnings.filterwarnings("ignore", ".*args parameter is intended to run from within Python.*")
             file = Path(folder) / "config.yaml"  # the parser would merge less: mappings not, but items of lists
-            file.write_text(yaml.safe_dump(loggers.with_places(configs.merged(self._files)), sort_keys=False))
+            written = widths.completed(loggers.with_places(configs.merged(self._files)), self._options.content)
+            file.write_text(yaml.safe_dump(written, sort_keys=False))
             with self._said_in_short():
                 super().parse_arguments(parser, [args[0], f"--config={file}", *args[1:]])
 

@@ -1,89 +1,223 @@
-"""Widths in a config that do not fit together: found before torch multiplies them in the first step."""
+"""Widths in a config: one that nobody gives follows from the others, and two that contradict each other are named.
+
+They are followed from the init nets to the encoder, the pooling and the tasks. What a class gives is asked of the class
+itself, built without memory (torch's meta device), so that a class of somebody else's is followed as ours are.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import NamedTuple
+import inspect
+import logging
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
 
+import torch
 from jsonargparse import Namespace
 
-from salt.cli.resolve import schema, tasks
+from salt.cli.configs import merge
+from salt.cli.nodes import Path, arguments, at, class_of, key_of, plain, put, spelled_out
 from salt.models.saltmodel import SaltModel
-from salt.nn.pooling import GlobalAttentionPooling
-from salt.nn.transformer import Transformer
-from salt.tasks.classification import ClassificationTask
-from salt.tasks.vertexing import VertexingTask
+from salt.nn.encoder import Encoder
+from salt.nn.layers import Dense
+from salt.nn.pooling import Pooling
+from salt.tasks.base import Task
 from salt.types import GLOBAL
 
-MODEL = "model.model.init_args"
+log = logging.getLogger(__name__)
 
-TOKENS_READ = {ClassificationTask.__name__: 1, VertexingTask.__name__: 2}
-"""Class of a task -> how many tokens its net reads at once; of others we do not know."""
+MODEL: Path = ("model", "model", "init_args")
+TASKS: Path = (*MODEL, "tasks", "init_args", "modules")
+
+TAKEN = ("embed_dim", "input_size")
+"""What classes call the width that they take."""
+
+GIVEN = "out_dim"
+"""What encoders call the width that they give, where it may be another."""
+
+FOLLOWS = (None, "auto")
+"""What a config says of a context that is to be as wide as what is known of a jet; without a word there is none."""
 
 
-class Misfit(NamedTuple):
-    """A width that is not what comes before: its key, what it is, what it has to be, and where that is said."""
+class Said(NamedTuple):
+    """A width, and where it is said."""
 
-    key: str
     width: int
+    where: str
+
+
+class Width(NamedTuple):
+    """A place for a width: its key, what is there, what it has to be, and where that is said."""
+
+    path: Path
+    width: int | None
     expected: int
     because: str
 
+    @property
+    def key(self) -> str:
+        """The dotted key."""
+        return key_of(self.path)
 
-def misfits(config: Namespace) -> Iterator[Misfit]:
-    """All widths that do not fit, of the classes that we know; those after a misfit are compared as it is given."""
-    model = config.model.model
-    if model is None or _name(model) != SaltModel.__name__:
-        return
-    arguments = model.init_args
-    width, because = None, ""
-    for i, net in enumerate(arguments.init_nets):
-        key, own = f"{MODEL}.init_nets[{i}].dense_config.output_size", net["dense_config"].get("output_size")
-        if own is not None and width not in {None, own}:
-            yield Misfit(key, own, width, because)
-        elif own is not None:
-            width, because = own, f"{key} is {own}"
-    encoder = arguments.get("encoder")
-    if encoder is not None:
-        if _name(encoder) != Transformer.__name__:
+
+class Widths:
+    """The widths of a model, from its inputs to its tasks; one that does not fit is followed as it is given.
+
+    Parameters
+    ----------
+    content : Mapping[str, Any]
+        A whole config.
+    """
+
+    def __init__(self, content: Mapping[str, Any]) -> None:
+        self.found: list[Width] = []
+        data = content.get("data") or {}
+        self._global_object = data.get("global_object", "jets")
+        self._num_added = len((data.get("variables") or {}).get(GLOBAL) or [])
+        self._model = arguments(at(content, MODEL[:-1]))
+        if class_of(at(content, MODEL[:-1]), SaltModel) and isinstance(self._model.get("init_nets"), list):
+            self._follow(at(content, TASKS) or [])
+
+    def _follow(self, tasks: list[Any]) -> None:
+        embedded = self._embedded()
+        encoded = self._encoded(embedded) if embedded is not None else None
+        if encoded is None:
             return
-        key, own = f"{MODEL}.encoder.init_args", encoder.init_args
-        if width not in {None, own.embed_dim}:
-            yield Misfit(f"{key}.embed_dim", own.embed_dim, width, because)
-        of = "embed_dim" if own.out_dim is None else "out_dim"
-        width, because = own[of], f"{key}.{of} is {own[of]}"
-    if width is not None:
-        yield from _after_encoder(config, width, because)
+        self._decoded(encoded)
+        pooled = self._pooled(encoded)
+        for place, task in enumerate(tasks):
+            self._read((*TASKS, place, "init_args"), task, encoded, pooled)
 
+    def _fit(self, path: Path, given: int | None, expected: Said) -> Said:
+        """Note a width that has to be as another one; what goes on from there."""
+        self.found.append(Width(path, given, *expected))
+        return expected if given is None else said(path, given)
 
-def _after_encoder(config: Namespace, width: int, because: str) -> Iterator[Misfit]:
-    """Those of the pooling and the tasks, which read tokens of this width."""
-    pool = config.model.model.init_args.get("pool_net")
-    if pool is not None and _name(pool) == GlobalAttentionPooling.__name__ and pool.init_args.input_size != width:
-        yield Misfit(f"{MODEL}.pool_net.init_args.input_size", pool.init_args.input_size, width, because)
-    of = schema(config)
-    added = len(of.variables.get(GLOBAL, []))
-    why = because + (f", and data.variables.{GLOBAL} adds {added}" if added else "")
-    for (key, task), item in zip(tasks(config), _modules(config), strict=True):
-        is_global = task.get("input_name") == of.global_object
-        tokens = 1 if is_global else TOKENS_READ.get(_name(item))
-        dense = task.get("dense_config") or {}
-        if tokens is None:
-            continue
-        read = width + added if is_global else tokens * width
-        if dense.get("input_size") not in {None, read}:
-            twice = " and two tokens are read at once" if tokens > 1 else ""
-            yield Misfit(
-                f"{key}.dense_config.input_size", dense["input_size"], read, why if is_global else because + twice
+    def _embedded(self) -> Said | None:
+        """What the init nets give: what the first one says that says anything, else what the encoder takes."""
+        places: list[tuple[Path, int | None]] = [
+            (
+                (*MODEL, "init_nets", i, "dense_config", "output_size"),
+                (net.get("dense_config") or {}).get("output_size"),
             )
-        if not is_global and dense.get("context_size") not in {None, 0, width + added}:
-            yield Misfit(f"{key}.dense_config.context_size", dense["context_size"], width + added, why)
+            for i, net in enumerate(self._model["init_nets"])
+        ]
+        encoder = self._model.get("encoder")
+        name = taken_by(encoder, Encoder)
+        of_encoder = [] if name is None else [((*MODEL, "encoder", "init_args", name), arguments(encoder).get(name))]
+        first = next((said(path, width) for path, width in [*places, *of_encoder] if width is not None), None)
+        if first is not None:
+            for path, width in places:
+                self._fit(path, width, first)
+        return first
+
+    def _encoded(self, embedded: Said) -> Said | None:
+        """What leaves the encoder, if there is one; None: nobody can tell."""
+        encoder, path = self._model.get("encoder"), (*MODEL, "encoder", "init_args")
+        if encoder is None:
+            return embedded
+        name = taken_by(encoder, Encoder)
+        if name is None:
+            return None
+        taken = self._fit((*path, name), arguments(encoder).get(name), embedded)
+        given = given_by(encoder, Encoder, {name: taken.width})
+        if arguments(encoder).get(GIVEN) == given and given is not None:
+            return said((*path, GIVEN), given)
+        return taken if given == taken.width else gives(path, given)
+
+    def _decoded(self, encoded: Said) -> None:
+        """A decoder of masks keeps the width, and so do the nets that read its queries."""
+        decoder, path = self._model.get("mask_decoder"), (*MODEL, "mask_decoder", "init_args")
+        if decoder is None:
+            return
+        kept = self._fit((*path, "embed_dim"), arguments(decoder).get("embed_dim"), encoded)
+        for net, names in {"class_net": ("input_size",), "mask_net": ("input_size", "output_size")}.items():
+            inner = arguments(decoder).get(net)
+            for name in names if class_of(inner, Dense) else ():
+                self._fit((*path, net, "init_args", name), arguments(inner).get(name), kept)
+
+    def _pooled(self, encoded: Said) -> Said | None:
+        """What is known of a jet: what is pooled, or embedded as the jet itself, and variables behind it."""
+        pool, path, pooled = self._model.get("pool_net"), (*MODEL, "pool_net", "init_args"), encoded
+        if pool is not None:
+            name = taken_by(pool, Pooling)
+            if name is None:
+                return None
+            self._fit((*path, name), arguments(pool).get(name), encoded)
+            given = given_by(pool, Pooling, {name: encoded.width})
+            found = encoded if given == encoded.width else gives(path, given)
+            if found is None:
+                return None
+            pooled = found
+        if not self._num_added:
+            return pooled
+        return Said(
+            pooled.width + self._num_added, f"{pooled.where} and data.variables.{GLOBAL} adds {self._num_added}"
+        )
+
+    def _read(self, path: Path, task: Any, encoded: Said, pooled: Said | None) -> None:
+        """What a task reads."""
+        cls, config = class_of(task, Task), arguments(task)
+        if cls is None:
+            return
+        dense, key = config.get("dense_config") or {}, (*path, "dense_config")
+        if config.get("input_name") == self._global_object:
+            if pooled is not None:
+                self._fit((*key, "input_size"), dense.get("input_size"), pooled)
+            return
+        more = "" if cls.tokens_read == 1 else f" and {cls.tokens_read} tokens are read at once"
+        read = Said(cls.tokens_read * encoded.width, encoded.where + more)
+        self._fit((*key, "input_size"), dense.get("input_size"), read)
+        context = dense.get("context_size", 0)
+        if pooled is not None and context != 0:
+            self._fit((*key, "context_size"), None if context in FOLLOWS else context, pooled)
 
 
-def _modules(config: Namespace) -> list[Namespace]:
-    return config.model.model.init_args.get("tasks.init_args.modules") or []
+def said(path: Path, width: int) -> Said:
+    """A width that stands there."""
+    return Said(width, f"{key_of(path)} is {width}")
 
 
-def _name(of: Namespace) -> str:
-    """Last name of a class path."""
-    return str(of.class_path).rpartition(".")[2]
+def gives(path: Path, width: int | None) -> Said | None:
+    """A width that the class gives whose arguments are there."""
+    return None if width is None else Said(width, f"{key_of(path[:-1])} gives {width}")
+
+
+def taken_by(node: Any, of: type) -> str | None:
+    """The argument that says which width a class takes; None: nobody can tell."""
+    cls = class_of(node, of)
+    names = () if cls is None else inspect.signature(cls).parameters
+    return next((name for name in TAKEN if name in names), None)
+
+
+def given_by(node: Any, of: type, widths: Mapping[str, int]) -> int | None:
+    """The width that a class gives, built as a config says with these widths; None: it cannot be built so."""
+    cls = class_of(node, of)
+    try:
+        with torch.device("meta"):
+            return int(cls(**{**arguments(node), **widths}).output_size)
+    except (TypeError, ValueError, AttributeError, RuntimeError):
+        return None  # whoever builds it in earnest says what is wrong
+
+
+def misfits(config: Namespace) -> Iterator[Width]:
+    """All widths that do not fit, of the classes that can be asked."""
+    content = {"model": plain(config.model), "data": plain(config.data)}
+    yield from (width for width in Widths(content).found if width.width not in {None, width.expected})
+
+
+def completed(content: dict[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """A config with the widths in it that follow from others; the one that is given stays as it is.
+
+    Parameters
+    ----------
+    content : dict[str, Any]
+        What the files say together.
+    options : Mapping[str, Any]
+        What goes over it: a width there is not filled in, but others follow from it.
+    """
+    whole = merge(content, spelled_out(options, content))
+    for width in Widths(whole).found:
+        if width.width is None:
+            content = put(content, width.path, width.expected, whole)
+            log.info("filled %s = %s: %s", width.key, width.expected, width.because)
+    return content

@@ -33,6 +33,9 @@ class Task(nn.Module, ABC):
         Weight of its loss in the total.
     """
 
+    tokens_read: int = 1
+    """How many tokens of its stream its net reads at once."""
+
     padding: float = 0.0
     """What evaluation files hold for a constituent that does not exist."""
 

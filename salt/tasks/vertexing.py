@@ -41,6 +41,7 @@ class VertexingTask(Task):
         A `torch.nn.BCEWithLogitsLoss`, or its name; None: the same.
     """
 
+    tokens_read = 2
     padding = -1
 
     def __init__(

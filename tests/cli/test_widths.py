@@ -1,9 +1,11 @@
 import pytest
+import torch
 import yaml
 from jsonargparse import Namespace
 
 from salt.cli.files import PACKAGED
-from salt.cli.widths import misfits
+from salt.cli.widths import Widths, completed, misfits
+from salt.models import Pooling, Transformer
 
 MODEL = "model.model.init_args"
 TASKS = f"{MODEL}.tasks.init_args.modules"
@@ -11,9 +13,13 @@ TASKS = f"{MODEL}.tasks.init_args.modules"
 
 @pytest.fixture
 def gnn():
-    content = yaml.safe_load((PACKAGED / "gnn.yaml").read_text())
+    content = completed(packaged(), {})
     content["data"] |= {"global_object": "jets", "input_map": None}
     return content
+
+
+def packaged():
+    return yaml.safe_load((PACKAGED / "gnn.yaml").read_text())
 
 
 def found(content):
@@ -80,3 +86,103 @@ def test_a_class_that_is_not_ours_is_left_to_its_author(gnn):
     arguments(gnn)["encoder"] = {"class_path": "mine.Encoder", "init_args": {"width": 3}}
     arguments(gnn)["pool_net"]["init_args"]["input_size"] = 3
     assert found(gnn) == []
+
+
+class Both(Pooling):
+    """Gives twice the width that it takes."""
+
+    def __init__(self, input_size: int, depth: int = 1) -> None:
+        super().__init__(input_size, 2 * input_size)
+
+    def forward(self, tokens):
+        raise NotImplementedError
+
+
+BOTH = f"{__name__}.Both"
+
+
+def test_what_a_class_of_somebody_elses_gives_is_asked_of_it(gnn):
+    arguments(gnn)["pool_net"] = {"class_path": BOTH, "init_args": {"input_size": 64}}
+    keys = {key: expected for key, _, expected in found(gnn)}
+    assert keys == {
+        f"{TASKS}[0].init_args.dense_config.input_size": 128,
+        f"{TASKS}[1].init_args.dense_config.context_size": 128,
+        f"{TASKS}[2].init_args.dense_config.context_size": 128,
+    }
+
+
+def test_a_misfit_names_the_keys_on_both_sides(gnn):
+    arguments(gnn)["pool_net"]["init_args"]["input_size"] = 32
+    (misfit,) = misfits(parsed(gnn))
+    assert misfit.key == f"{MODEL}.pool_net.init_args.input_size"
+    assert misfit.because == f"{MODEL}.encoder.init_args.out_dim is 64"
+
+
+def test_variables_that_join_what_is_pooled_are_counted(gnn):
+    gnn["data"]["variables"]["global"] = ["mass", "energy"]
+    misfit, *_ = misfits(parsed(gnn))
+    assert (misfit.width, misfit.expected) == (64, 66)
+    assert misfit.because.endswith("out_dim is 64 and data.variables.global adds 2")
+
+
+def test_widths_that_are_not_given_follow(caplog):
+    caplog.set_level("INFO", "salt")
+    given = packaged()
+    content = completed(given, {})
+    assert given == packaged()
+    assert arguments(content)["init_nets"][0]["dense_config"]["output_size"] == 64
+    assert arguments(content)["pool_net"]["init_args"] == {"input_size": 64}
+    tasks = [task(content, number)["dense_config"] for number in range(3)]
+    assert [(dense["input_size"], dense.get("context_size")) for dense in tasks] == [(64, None), (64, 64), (128, 64)]
+    assert (
+        f"filled {TASKS}[2].init_args.dense_config.input_size = 128: "
+        f"{MODEL}.encoder.init_args.out_dim is 64 and 2 tokens are read at once"
+    ) in caplog.messages
+
+
+def test_a_width_of_the_command_line_is_followed_with_and_without_the_word_init_args():
+    for options in ({"init_args": {"encoder": {"init_args": {"embed_dim": 128}}}}, {"encoder": {"embed_dim": 128}}):
+        content = completed(packaged(), {"model": {"model": options}})
+        assert arguments(content)["init_nets"][0]["dense_config"]["output_size"] == 128
+        assert arguments(content)["encoder"]["init_args"]["embed_dim"] == 64  # the option goes over it
+
+
+def test_the_encoder_follows_from_the_init_nets_too():
+    content = packaged()
+    arguments(content)["init_nets"][0]["dense_config"]["output_size"] = 32
+    encoder = arguments(content)["encoder"]["init_args"]
+    del encoder["embed_dim"], encoder["out_dim"]
+    assert arguments(completed(content, {}))["encoder"]["init_args"]["embed_dim"] == 32
+    assert arguments(completed(content, {}))["pool_net"]["init_args"]["input_size"] == 32
+
+
+def test_without_an_encoder_tokens_are_as_wide_as_they_were_embedded():
+    content = packaged()
+    del arguments(content)["encoder"]
+    arguments(content)["init_nets"][0]["dense_config"]["output_size"] = 24
+    arguments(content)["pool_net"] = "GlobalAttentionPooling"
+    new = completed(content, {})
+    assert arguments(new)["pool_net"] == {"class_path": "GlobalAttentionPooling", "init_args": {"input_size": 24}}
+    assert task(new, 0)["dense_config"]["input_size"] == 24
+
+
+def test_a_context_is_taken_where_it_is_asked_for_only():
+    content = packaged()
+    task(content, 1)["dense_config"]["context_size"] = None
+    del task(content, 2)["dense_config"]["context_size"]
+    new = completed(content, {})
+    assert task(new, 1)["dense_config"]["context_size"] == 64
+    assert "context_size" not in task(new, 2)["dense_config"]
+
+
+def test_asking_classes_draws_no_random_numbers(gnn):
+    before = torch.get_rng_state()
+    assert Widths(gnn).found
+    assert torch.equal(torch.get_rng_state(), before)
+    Transformer(1, 4)
+    assert not torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_model_of_another_class_is_left_alone():
+    content = {"model": {"model": {"class_path": "mine.Model", "init_args": {"init_nets": []}}}, "data": {}}
+    assert completed(content, {}) is content
