@@ -318,7 +318,8 @@ class One(Layout):
         return fn(a[:, None] + b[None])
 
     def pair(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return x[:, None].expand(-1, len(x)), x[None].expand(len(x), -1)
+        n = x.shape[0]  # not len(x): an export would take it for a constant
+        return x[:, None].expand(-1, n), x[None].expand(n, -1)
 
     def swap(self, pairs: Tensor) -> Tensor:
         return pairs.transpose(0, 1)

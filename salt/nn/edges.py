@@ -119,10 +119,8 @@ class EmbeddedEdges(Edges):
 
     def project(self, weight: Tensor, bias: Tensor | None) -> Tensor:
         """The linear map of each edge (C, square)."""
-        projected = weight @ self._values.flatten(0, -2).t()
-        if bias is not None:
-            projected = projected + bias[:, None]
-        return projected.unflatten(1, self._values.shape[:-1])
+        projected = torch.tensordot(weight, self._values, ([1], [-1]))
+        return projected if bias is None else projected + bias.view(-1, *[1] * (projected.dim() - 1))
 
 
 class UpdatedEdges(Edges):
@@ -160,7 +158,7 @@ class UpdatedEdges(Edges):
         maps = torch.cat([plain, scaled, form])
         offsets = torch.cat([maps[:, -1], square[-1:, -1]])
         out = project_updated(self._logits.flatten(1), maps[:, :-1], offsets, epsilon)
-        return out.unflatten(1, self._logits.shape[1:])
+        return out.reshape(out.shape[0], *self._logits.shape[1:])
 
 
 class EdgeAttention(Heads):

@@ -9,6 +9,7 @@ from torch import nn
 from salt.layout import One, Packed
 from salt.models import ClassificationTask, EdgeConstructor, GlobalAttentionPooling, SaltModel, Transformer
 from salt.nn.edges import EdgeAttention, EmbeddedEdges, UpdatedEdges
+from salt.nn.embedding import InputNorm
 from salt.ragged import Ragged, Segments
 from salt.types import Schema
 from tests.models.padded import Padded
@@ -110,6 +111,30 @@ def test_one_jet_at_a_time_equals_packed(make_edge_model, make_batch, case):
             tracks = packed["track_origin"][offsets[jet] : offsets[jet + 1]]
             torch.testing.assert_close(one["jets_classification"], packed["jets_classification"][jet : jet + 1])
             torch.testing.assert_close(one["track_origin"], tracks, rtol=1e-12, atol=1e-12)
+
+
+class OneJet(nn.Module):
+    """What is exported: un-normalised inputs of one jet to its outputs."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.norm, self.model = InputNorm(model.schema), model
+
+    def forward(self, jets, tracks):
+        inputs = self.norm({"jets": jets, "tracks": Ragged(tracks, None)})
+        return self.model(inputs, One)
+
+
+@pytest.mark.parametrize("case", ["edges that stay", "edges that are updated"])
+def test_one_jet_is_exported_for_any_number_of_tracks(make_edge_model, make_batch, case):
+    model = make_edge_model(**CASES[case]).eval()
+    one, example = OneJet(model), (torch.zeros(1, 2).double(), torch.rand(5, 5).double())
+    tracks = {0: torch.export.Dim("n", min=0)}
+    exported = torch.export.export(one, example, dynamic_shapes={"jets": None, "tracks": tracks}).module()
+    for length in (0, 1, 7):
+        inputs = make_batch([length]).inputs
+        found, wanted = exported(inputs["jets"], inputs["tracks"].values), model(inputs)
+        torch.testing.assert_close(found, wanted, rtol=1e-12, atol=1e-12)
 
 
 def test_outputs_follow_the_tracks_when_they_are_permuted(make_edge_model, make_batch):
