@@ -1,4 +1,4 @@
-"""Training steps per CPU second, ours against upstream's, on the same parameters and the same batches.
+"""Training steps per CPU second, ours against upstream's, on the same parameters and the same batches, and their cost.
 
     benchmarks/peers/setup && .venv/bin/python benchmarks/step.py
 
@@ -9,6 +9,9 @@ the losses must agree: the first step's of every task to 1e-4, and the third's t
 
 Upstream runs with its defaults (jets padded to 40 tracks, torch-math attention, plain AdamW). As a help to judge where
 a speed-up comes from, so do variants of it: trimmed to the longest jet of the batch, with fused AdamW, and both.
+
+Besides, of each side: what a step keeps for its backward pass, and which share of this machine's best matrix product on
+one thread its products are, of the whole time. The models are in models.py.
 """
 
 from __future__ import annotations
@@ -24,23 +27,11 @@ from statistics import median
 from typing import Any
 
 import numpy as np
+from models import MODELS
 
 HERE = Path(__file__).resolve().parent
 PEER_PYTHON = HERE.parent / ".peer-venv" / "bin" / "python"
 
-# GN2.yaml's inputs; values here are standard normal, so only their numbers matter.
-VARIABLES = {"jets": ["pt_btagJes", "eta_btagJes"], "tracks": [f"track_variable_{i}" for i in range(19)]}
-MODELS: dict[str, dict[str, Any]] = {
-    "small": {"num_layers": 2, "embed_dim": 64, "num_heads": 4, "out_dim": 64, "task_hidden": [64, 32], "jets": 1000},
-    "gn2": {
-        "num_layers": 4,
-        "embed_dim": 256,
-        "num_heads": 8,
-        "out_dim": 128,
-        "task_hidden": [128, 64, 32],
-        "jets": 500,
-    },
-}
 VARIANTS = {
     "upstream": {"trim": False, "fused": False},
     "trimmed": {"trim": True, "fused": False},
@@ -48,30 +39,28 @@ VARIANTS = {
     "trimmed_fused": {"trim": True, "fused": True},
 }
 NUM_BATCHES = 4
+QUICK_JETS = 50
 WARM_UP = 3
-MAX_TRACKS = 40
-MEAN_TRACKS, DISPERSION = 11, 5
-"""Tracks per jet: negative binomial, so variance = mean + mean^2 / dispersion; standard deviation 5.9."""
+DISPERSION = 5
+"""Constituents per jet: negative binomial, so variance = mean + mean^2 / dispersion; of 11 tracks 5.9 squared."""
 
 
-def make_batch(jets: int, seed: int) -> dict[str, np.ndarray]:
+def make_batch(spec: dict[str, Any], jets: int, seed: int) -> dict[str, np.ndarray]:
     """Jets in no order, with labels like those of simulation."""
     random = np.random.default_rng(seed)
-    lengths = random.negative_binomial(DISPERSION, DISPERSION / (DISPERSION + MEAN_TRACKS), jets).clip(0, MAX_TRACKS)
-    tracks = int(lengths.sum())
+    arrays = {"jets": random.normal(size=(jets, 2)).astype(np.float32), "flavour": random.integers(0, 4, jets)}
+    for stream, facts in spec["streams"].items():
+        mean = facts["mean"]
+        lengths = random.negative_binomial(DISPERSION, DISPERSION / (DISPERSION + mean), jets).clip(0, facts["slots"])
+        arrays[f"lengths_{stream}"] = lengths.astype(np.int64)
+        arrays[stream] = random.normal(size=(int(lengths.sum()), facts["variables"])).astype(np.float32)
+    tracks = len(arrays["tracks"])
     # ftagTruthOriginLabel: 0 pile-up, 1 fake, 2 primary, 3-5 from b and c hadrons, 6 tau, 7 other; -2 unknown.
     origin = random.choice([0, 1, 2, 3, 4, 5, 6, 7, -2], tracks, p=[0.15, 0.03, 0.45, 0.1, 0.1, 0.07, 0.02, 0.07, 0.01])
     # pile-up and fakes belong to no vertex (-2), primary tracks to vertex 0, others to one of three
     vertex = np.where(origin == 2, 0, random.integers(1, 4, tracks))
     vertex[(origin < 2)] = -2
-    return {
-        "jets": random.normal(size=(jets, 2)).astype(np.float32),
-        "lengths": lengths.astype(np.int64),
-        "tracks": random.normal(size=(tracks, 19)).astype(np.float32),
-        "flavour": random.integers(0, 4, jets),
-        "origin": origin.astype(np.int64),
-        "vertex": vertex.astype(np.int64),
-    }
+    return {**arrays, "origin": origin.astype(np.int64), "vertex": vertex.astype(np.int64)}
 
 
 class Worker:
@@ -145,10 +134,9 @@ class Race:
         self.step_index = 0
         batches = [str(folder / f"{name}_{i}.npz") for i in range(NUM_BATCHES)]
         for i, path in enumerate(batches):
-            np.savez(path, **make_batch(jets, seed=i))
-        sizes = {**MODELS[name], "variables": VARIABLES, "flavours": ["bjets", "cjets", "ujets", "taujets"]}
+            np.savez(path, **make_batch(MODELS[name], jets, seed=i))
         parameters = str(folder / f"{name}.pt")
-        build = {"do": "build", "model": sizes, "batches": batches}
+        build = {"do": "build", "model": name, "batches": batches}
         shapes = {}
         for variant in variants:
             first = variant == variants[0]
@@ -171,6 +159,20 @@ class Race:
         result = {label: worker.ask(do="step", name=key, index=self.step_index) for worker, label, key in turns}
         self.step_index += 1
         return result
+
+    def costs(self) -> dict[str, dict[str, int]]:
+        """What a step keeps [bytes], and its FLOPs, of both sides."""
+        return {
+            "ours": self.ours.ask(do="cost", name=self.name),
+            "upstream": self.peer.ask(do="cost", name=f"{self.name}_{self.variants[0]}"),
+        }
+
+    def peak(self) -> float:
+        """FLOPs per CPU second of the best product of this machine, on shapes like the model's."""
+        spec = MODELS[self.name]
+        rows = int(self.jets * sum(facts["mean"] for facts in spec["streams"].values()))
+        width = spec["model"]["init_args"]["encoder"]["init_args"]["embed_dim"]
+        return self.ours.ask(do="peak", rows=rows, width=width)["peak"]
 
 
 def difference(ours: dict[str, float], theirs: dict[str, float]) -> float:
@@ -211,6 +213,13 @@ def run(race: Race, rounds: int) -> dict[str, Any]:
         f"parameters_{name}": len(race.shapes["ours"]),
         f"jets_{name}": race.jets,
     }
+    costs, peak = race.costs(), race.peak()
+    for side, end in (("ours", ""), ("upstream", "_upstream")):
+        report[f"kept_mb_{name}{end}"] = round(costs[side]["kept"] / 1e6, 2)
+        report[f"gflop_{name}{end}"] = round(costs[side]["flops"] / 1e9, 2)
+        report[f"share_of_peak_{name}{end}"] = round(costs[side]["flops"] / median(cpu[side]) / peak, 3)
+    report[f"kept_{name}"] = round(costs["ours"]["kept"] / costs["upstream"]["kept"], 3)
+    report[f"peak_gflops_{name}"] = round(peak / 1e9, 1)
     for variant in race.variants[1:]:
         report[f"speedup_{name}_{variant}"] = round(median(ratios[variant]), 3)
         report[f"speedup_ci_{name}_{variant}"] = interval(ratios[variant])
@@ -234,7 +243,21 @@ def table(report: dict[str, Any], names: list[str], variants: list[str]) -> str:
             f"{name:8} jets per CPU second: {report[f'jets_per_s_{name}']:.0f}, "
             f"upstream {report[f'jets_per_s_{name}_upstream']:.0f}"
         )
+        lines += [_told(name, report, *words) for words in TOLD]
     return "\n".join(lines)
+
+
+TOLD = (
+    ("kept for the backward pass", "kept_mb", "MB"),
+    ("matrix products of a step", "gflop", "GFLOP"),
+    ("share of the best product here", "share_of_peak", ""),
+)
+"""What a person reads of a step's cost: words, key of the report, unit."""
+
+
+def _told(name: str, report: dict[str, Any], words: str, key: str, unit: str) -> str:
+    ours, theirs = report[f"{key}_{name}"], report[f"{key}_{name}_upstream"]
+    return f"{name:8} {words}: {ours:g} {unit}".rstrip() + f", upstream {theirs:g} {unit}, ratio {ours / theirs:.2f}"
 
 
 def arguments() -> argparse.Namespace:
@@ -244,11 +267,15 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=9, help="paired steps to measure")
     parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
     parser.add_argument("--jets", type=int, help="batch size in place of the model's own, for tests")
+    parser.add_argument("--quick", action="store_true", help="few jets and two rounds: whether it runs, not how fast")
     parser.add_argument("--no-variants", action="store_true", help="only upstream's defaults")
     parser.add_argument("--peer-python", type=Path, default=PEER_PYTHON, help="interpreter of upstream's environment")
     parser.add_argument("--parameters", action="store_true", help="print both sides' parameter shapes and stop")
     parser.add_argument("--json", action="store_true", help="print one JSON object in place of a table")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.quick:
+        options.rounds, options.jets = 2, options.jets or QUICK_JETS
+    return options
 
 
 def main() -> None:

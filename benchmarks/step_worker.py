@@ -8,95 +8,67 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from models import built, variables
+from torch import Tensor
+from torch.utils.flop_counter import register_flop_formula
 from worker import Arrays, Stepper, serve
 
 import salt
-from salt.models import ClassificationTask, GlobalAttentionPooling, SaltModel, Transformer, VertexingTask
+from salt.models import SaltModel
 from salt.ragged import Ragged
 from salt.training.memory import keep_freed_memory
 from salt.types import Batch, Schema
 
 
-def make_model(sizes: dict[str, Any]) -> SaltModel:
+def make_model(spec: dict[str, Any]) -> SaltModel:
     """The tagger with the parameters that upstream's has."""
-    width, out, hidden = sizes["embed_dim"], sizes["out_dim"], sizes["task_hidden"]
+    return built(spec["model"], schema=Schema(variables=variables(spec), global_object="jets"))
 
-    def head(inputs: int, outputs: int, context: int = 0) -> dict[str, Any]:
-        return {
-            "input_size": inputs,
-            "output_size": outputs,
-            "hidden_layers": hidden,
-            "activation": "ReLU",
-            "context_size": context,
-        }
 
-    return SaltModel(
-        schema=Schema(variables=sizes["variables"], global_object="jets"),
-        init_nets=[
-            {
-                "input_name": "tracks",
-                "dense_config": {"output_size": width, "hidden_layers": [width], "activation": "ReLU"},
-            }
-        ],
-        encoder=Transformer(
-            num_layers=sizes["num_layers"],
-            embed_dim=width,
-            out_dim=out,
-            norm="LayerNorm",
-            attn_kwargs={"num_heads": sizes["num_heads"]},
-            dense_kwargs={"activation": "ReLU", "gated": False},
-        ),
-        pool_net=GlobalAttentionPooling(input_size=out),
-        tasks=nn.ModuleList(
-            [
-                ClassificationTask(
-                    name="jets_classification",
-                    input_name="jets",
-                    label="flavour_label",
-                    class_names=sizes["flavours"],
-                    loss=nn.CrossEntropyLoss(),
-                    dense_config=head(out, 4),
-                ),
-                ClassificationTask(
-                    name="track_origin",
-                    input_name="tracks",
-                    label="ftagTruthOriginLabel",
-                    weight=0.5,
-                    loss=nn.CrossEntropyLoss(),
-                    dense_config=head(out, 8, out),
-                ),
-                VertexingTask(
-                    name="track_vertexing",
-                    input_name="tracks",
-                    label="ftagTruthVertexIndex",
-                    weight=1.5,
-                    loss=nn.BCEWithLogitsLoss(reduction="none"),
-                    dense_config=head(2 * out, 1, out),
-                ),
-            ]
-        ),
-    )
+@register_flop_formula(torch.ops.salt.attend_runs, get_raw=True)
+def _attention(qkv: Tensor, offsets: Tensor, *_: Any, **__: Any) -> int:
+    """Two products of each pair of tokens of a jet."""
+    _, _, heads, width = qkv.shape
+    return 4 * heads * width * int(offsets.diff().square().sum())
+
+
+@register_flop_formula(torch.ops.salt.attend_runs_backward, get_raw=True)
+def _attention_backward(grad: Tensor, *tensors: Any, **_: Any) -> int:
+    """Four products."""
+    _, heads, width = grad.shape
+    offsets = tensors[4]
+    return 8 * heads * width * int(offsets.diff().square().sum())
 
 
 class Packed(Stepper):
-    """Ours."""
+    """Ours.
+
+    Parameters
+    ----------
+    spec : dict[str, Any]
+        The line of the table of models.
+    """
+
+    def __init__(self, spec: dict[str, Any], batches: list[Path], fused: bool) -> None:
+        super().__init__(make_model(spec).train(), batches, fused)
+        self.streams = list(spec["streams"])
 
     def prepare(self, arrays: Arrays) -> Batch:
         """Jets sorted by their number of tracks, as the loader hands them over."""
-        lengths = arrays["lengths"]
-        order = np.argsort(lengths, kind="stable")
-        starts = np.cumsum(lengths) - lengths
-        rows = np.concatenate([np.arange(starts[jet], starts[jet] + lengths[jet]) for jet in order])
-        take = {name: torch.from_numpy(arrays[name][rows]) for name in ("tracks", "origin", "vertex")}
+        order = np.argsort(arrays["lengths_tracks"], kind="stable")
+        rows = {stream: _rows(arrays[f"lengths_{stream}"], order) for stream in self.streams}
+        inputs = {
+            stream: Ragged.from_lengths(
+                torch.from_numpy(arrays[stream][rows[stream]]), torch.from_numpy(arrays[f"lengths_{stream}"][order])
+            )
+            for stream in self.streams
+        }
+        origin, vertex = (torch.from_numpy(arrays[name][rows["tracks"]]) for name in ("origin", "vertex"))
         return Batch(
-            inputs={
-                "jets": torch.from_numpy(arrays["jets"][order]),
-                "tracks": Ragged.from_lengths(take["tracks"], torch.from_numpy(lengths[order])),
-            },
+            inputs={"jets": torch.from_numpy(arrays["jets"][order]), **inputs},
             labels={
                 "jets": {"flavour_label": torch.from_numpy(arrays["flavour"][order])},
-                "tracks": {"ftagTruthOriginLabel": take["origin"], "ftagTruthVertexIndex": take["vertex"]},
+                "tracks": {"ftagTruthOriginLabel": origin, "ftagTruthVertexIndex": vertex},
             },
             index=torch.from_numpy(order),
         )
@@ -107,8 +79,14 @@ class Packed(Stepper):
         return {task.name: task.weight * parts[task.name][0] / parts[task.name][1] for task in self.model.tasks}
 
 
-def build(sizes: dict[str, Any], batches: list[Path], variant: dict[str, bool]) -> Packed:
-    return Packed(make_model(sizes).train(), batches, fused=variant["fused"])
+def _rows(lengths: np.ndarray, order: np.ndarray) -> np.ndarray:
+    """Rows of the constituents of jets in this order."""
+    starts = np.cumsum(lengths) - lengths
+    return np.concatenate([np.arange(starts[jet], starts[jet] + lengths[jet]) for jet in order])
+
+
+def build(spec: dict[str, Any], batches: list[Path], variant: dict[str, bool]) -> Packed:
+    return Packed(spec, batches, fused=variant["fused"])
 
 
 if __name__ == "__main__":

@@ -19,10 +19,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from cost import count_flops, kept_bytes, peak_flops
+from models import MODELS
 from torch import Tensor, nn
 
 Arrays = dict[str, np.ndarray]
-"""One batch as the parent wrote it: jets (B, 2), lengths (B,), tracks (T, 19) packed, labels (B,) or (T,)."""
+"""One batch as the parent wrote it: jets (B, 2), flavour (B,), lengths_<stream> (B,), <stream> (T, F) packed, and of
+the tracks origin and vertex (T,)."""
 
 
 class Stepper(ABC):
@@ -54,15 +57,30 @@ class Stepper(ABC):
 
     def step(self, index: int) -> dict[str, Any]:
         """One training step on a fresh copy of a batch: forward, losses, backward, optimizer."""
-        batch = self.prepare(self.arrays[index % len(self.arrays)])
+        batch = self.batch(index)
         wall, cpu = time.perf_counter(), time.process_time()
         losses = self.losses(batch)
-        total = torch.stack(list(losses.values())).sum()
-        total.backward()
+        torch.stack(list(losses.values())).sum().backward()
         self.optimizer.step()
         self.optimizer.zero_grad()
         cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
         return {"cpu": cpu, "wall": wall, "losses": {name: loss.item() for name, loss in losses.items()}}
+
+    def batch(self, index: int) -> Any:
+        """A fresh copy of one of the batches."""
+        return self.prepare(self.arrays[index % len(self.arrays)])
+
+    def cost(self) -> dict[str, int]:
+        """What a step keeps for its backward pass [bytes], and its FLOPs."""
+        batch = self.batch(0)
+
+        def forward() -> Tensor:
+            return torch.stack(list(self.losses(batch).values())).sum()
+
+        kept = kept_bytes(self.model, forward)
+        flops = count_flops(lambda: forward().backward())
+        self.optimizer.zero_grad()
+        return {"kept": kept, "flops": flops}
 
     def shapes(self) -> dict[str, list[int]]:
         """Shape of each parameter."""
@@ -81,7 +99,7 @@ class Stepper(ABC):
 
 
 Build = Callable[[dict[str, Any], list[Path], dict[str, bool]], Stepper]
-"""(model's sizes, files of the batches, options of the variant) -> Stepper."""
+"""(line of the table of models, files of the batches, options of the variant) -> Stepper."""
 
 
 def serve(build: Build, facts: dict[str, str]) -> None:
@@ -89,11 +107,15 @@ def serve(build: Build, facts: dict[str, str]) -> None:
     steppers: dict[str, Stepper] = {}
 
     def answer(request: dict[str, Any]) -> dict[str, Any]:
-        if request["do"] != "build":
+        if request["do"] == "peak":
+            return {"peak": peak_flops(request["rows"], request["width"])}
+        if request["do"] == "cost":
+            return steppers[request["name"]].cost()
+        if request["do"] == "step":
             return steppers[request["name"]].step(request["index"])
         torch.manual_seed(0)
         batches = [Path(name) for name in request["batches"]]
-        stepper = build(request["model"], batches, request["variant"])
+        stepper = build(MODELS[request["model"]], batches, request["variant"])
         if request["load"]:
             stepper.load(Path(request["load"]))
         if request["save"]:

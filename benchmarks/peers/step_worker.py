@@ -6,81 +6,27 @@ Started by step.py with the interpreter of the peer's environment, from outside 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from models import built, variables
+from torch import Tensor
 from worker import Arrays, Stepper, facts_of_peer, serve
 
 import salt
-from salt.models import ClassificationTask, GlobalAttentionPooling, SaltModel, Transformer, VertexingTask
-
-MAX_TRACKS = 40
+from salt.models import SaltModel
 
 
-def make_model(sizes: dict[str, Any]) -> SaltModel:
-    """The tagger, by the argument names that a YAML for upstream gives."""
-    width, out, hidden = sizes["embed_dim"], sizes["out_dim"], sizes["task_hidden"]
-
-    def head(inputs: int, outputs: int, context: int = 0) -> dict[str, Any]:
-        return {
-            "input_size": inputs,
-            "output_size": outputs,
-            "hidden_layers": hidden,
-            "activation": "ReLU",
-            "context_size": context,
-        }
-
-    model = SaltModel(
-        init_nets=[
-            {
-                "input_name": "tracks",
-                "variables": sizes["variables"],
-                "global_object": "jets",
-                "dense_config": {"output_size": width, "hidden_layers": [width], "activation": "ReLU"},
-            }
-        ],
-        encoder=Transformer(
-            num_layers=sizes["num_layers"],
-            embed_dim=width,
-            out_dim=out,
-            norm="LayerNorm",
-            attn_kwargs={"num_heads": sizes["num_heads"]},
-            dense_kwargs={"activation": "ReLU", "gated": False},
-        ),
-        pool_net=GlobalAttentionPooling(input_size=out),
-        tasks=nn.ModuleList(
-            [
-                ClassificationTask(
-                    name="jets_classification",
-                    input_name="jets",
-                    label="flavour_label",
-                    class_names=sizes["flavours"],
-                    loss=nn.CrossEntropyLoss(),
-                    dense_config=head(out, 4),
-                ),
-                ClassificationTask(
-                    name="track_origin",
-                    input_name="tracks",
-                    label="ftagTruthOriginLabel",
-                    weight=0.5,
-                    loss=nn.CrossEntropyLoss(),
-                    dense_config=head(out, 8, out),
-                ),
-                VertexingTask(
-                    name="track_vertexing",
-                    input_name="tracks",
-                    label="ftagTruthVertexIndex",
-                    weight=1.5,
-                    loss=nn.BCEWithLogitsLoss(reduction="none"),
-                    dense_config=head(2 * out, 1, out),
-                ),
-            ]
-        ),
-    )
-    for task in model.tasks:  # upstream's LightningModule does this
+def make_model(spec: dict[str, Any]) -> SaltModel:
+    """The tagger, with what upstream's program adds to a config and to tasks."""
+    config = deepcopy(spec["model"])
+    for net in config["init_args"]["init_nets"]:
+        net |= {"variables": variables(spec), "global_object": "jets"}
+    model = built(config)
+    for task in model.tasks:
         task.global_object = "jets"
     return model
 
@@ -90,41 +36,49 @@ class Padded(Stepper):
 
     Parameters
     ----------
+    spec : dict[str, Any]
+        The line of the table of models.
     trim : bool
         Whether batches end at their longest jet: what upstream's loader does not do.
     """
 
-    def __init__(self, model: nn.Module, batches: list[Path], fused: bool, trim: bool) -> None:
-        super().__init__(model, batches, fused)
+    def __init__(self, spec: dict[str, Any], batches: list[Path], fused: bool, trim: bool) -> None:
+        super().__init__(make_model(spec).train(), batches, fused)
+        self.slots = {stream: facts["slots"] for stream, facts in spec["streams"].items()}
         self.trim = trim
 
     def prepare(self, arrays: Arrays) -> tuple[dict, dict, dict]:
         """Inputs, pad masks (True = padding) and labels, as upstream's loader gives them."""
-        lengths = arrays["lengths"]
-        slots = max(1, int(lengths.max())) if self.trim else MAX_TRACKS
-        valid = np.arange(slots) < lengths[:, None]  # (B, slots)
-
-        def pad(values: np.ndarray, filling: int) -> Tensor:
-            padded = np.full((*valid.shape, *values.shape[1:]), filling, values.dtype)
-            padded[valid] = values
-            return torch.from_numpy(padded)
-
-        inputs = {"jets": torch.from_numpy(arrays["jets"]), "tracks": pad(arrays["tracks"], 0)}
+        valid = {stream: self._valid(stream, arrays[f"lengths_{stream}"]) for stream in self.slots}
+        inputs = {stream: _padded(arrays[stream], valid[stream], 0) for stream in valid}
         labels = {
             "jets": {"flavour_label": torch.from_numpy(arrays["flavour"])},
             "tracks": {
-                "ftagTruthOriginLabel": pad(arrays["origin"], -1),
-                "ftagTruthVertexIndex": pad(arrays["vertex"], -1),
+                "ftagTruthOriginLabel": _padded(arrays["origin"], valid["tracks"], -1),
+                "ftagTruthVertexIndex": _padded(arrays["vertex"], valid["tracks"], -1),
             },
         }
-        return inputs, {"tracks": torch.from_numpy(~valid)}, labels
+        masks = {stream: torch.from_numpy(~of) for stream, of in valid.items()}
+        return {"jets": torch.from_numpy(arrays["jets"]), **inputs}, masks, labels
+
+    def _valid(self, stream: str, lengths: np.ndarray) -> np.ndarray:
+        """(B, slots), whether a slot holds a constituent."""
+        slots = max(1, int(lengths.max())) if self.trim else self.slots[stream]
+        return np.arange(slots) < lengths[:, None]
 
     def losses(self, batch: tuple[dict, dict, dict]) -> Mapping[str, Tensor]:
         return self.model(*batch)[1]
 
 
-def build(sizes: dict[str, Any], batches: list[Path], variant: dict[str, bool]) -> Padded:
-    return Padded(make_model(sizes).train(), batches, fused=variant["fused"], trim=variant["trim"])
+def _padded(values: np.ndarray, valid: np.ndarray, filling: int) -> Tensor:
+    """Packed rows in their slots."""
+    padded = np.full((*valid.shape, *values.shape[1:]), filling, values.dtype)
+    padded[valid] = values
+    return torch.from_numpy(padded)
+
+
+def build(spec: dict[str, Any], batches: list[Path], variant: dict[str, bool]) -> Padded:
+    return Padded(spec, batches, fused=variant["fused"], trim=variant["trim"])
 
 
 if __name__ == "__main__":

@@ -1,0 +1,102 @@
+"""What a training step costs besides time: what it keeps for the backward pass, its FLOPs, and the machine's best.
+
+Imported by both sides, so it imports neither's `salt`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+PEAK_ROUNDS = 5
+LEAST_SECONDS = 0.05
+
+
+def kept_bytes(model: nn.Module, forward: Callable[[], Tensor]) -> int:
+    """Bytes that a forward pass keeps for the backward, each storage once, those of the parameters not.
+
+    Counted is what autograd saves, and what functions with a backward of their own hold besides.
+    """
+    own = {p.untyped_storage().data_ptr() for p in [*model.parameters(), *model.buffers()]}
+    sizes: dict[int, int] = {}
+    saved: list[Tensor] = []  # alive, so that no storage takes the place of another
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in own:
+            sizes[storage.data_ptr()] = storage.nbytes()
+            saved.append(tensor.detach())
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        loss = forward()
+    for node in _nodes(loss):
+        for tensor in _tensors(
+            vars(node).values() if isinstance(node, torch.autograd.function.BackwardCFunction) else ()
+        ):
+            keep(tensor)
+    return sum(sizes.values())
+
+
+def _nodes(loss: Tensor) -> Iterator[Any]:
+    """All nodes of the graph behind a loss."""
+    seen, waiting = set(), [loss.grad_fn]
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        yield node
+        waiting += [before for before, _ in node.next_functions]
+
+
+def _tensors(values: Iterable[Any]) -> Iterator[Tensor]:
+    for value in values:
+        if isinstance(value, Tensor):
+            yield value
+        elif isinstance(value, list | tuple):
+            yield from _tensors(value)
+        elif isinstance(value, dict):
+            yield from _tensors(value.values())
+
+
+def count_flops(step: Callable[[], object]) -> int:
+    """FLOPs of the matrix products of a step, forward and backward."""
+    with FlopCounterMode(display=False) as counter:
+        step()
+    return int(counter.get_total_flops())
+
+
+def peak_flops(rows: int, width: int) -> float:
+    """FLOPs per CPU second of this machine's best product, on one thread: a large square, and shapes like the model's.
+
+    Parameters
+    ----------
+    rows : int
+        Tokens of a batch.
+    width : int
+        Of a token.
+    """
+    shapes = [(1024, 1024, 1024), (rows, width, width), (rows, width, 3 * width), (width, rows, 2 * width)]
+    return max(_speed(*shape) for shape in shapes)
+
+
+def _speed(rows: int, inner: int, columns: int) -> float:
+    """Of a product of this size, the best of some rounds."""
+    a, b = torch.randn(rows, inner), torch.randn(inner, columns)
+    out = torch.empty(rows, columns)
+    best = 0.0
+    for _ in range(PEAK_ROUNDS):
+        times, seconds = 0, 0.0
+        while seconds < LEAST_SECONDS:
+            began = time.process_time()
+            torch.mm(a, b, out=out)
+            seconds += time.process_time() - began
+            times += 1
+        best = max(best, 2.0 * rows * inner * columns * times / seconds)
+    return best
