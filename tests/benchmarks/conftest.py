@@ -24,11 +24,17 @@ def run_benchmark():
 
 
 @pytest.fixture(scope="session")
-def run_against_peer(run_benchmark):
-    """The same, for scripts that need upstream's environment."""
+def peer_python():
+    """The interpreter of upstream's environment."""
     if not PEER.exists():
         reason = f"{PEER} is missing: run benchmarks/peers/setup"
         if os.environ.get("SALT_CI") == "1":
             pytest.fail(reason)
         pytest.skip(reason)
-    return lambda script, *arguments: run_benchmark(script, "--peer-python", PEER, *arguments)
+    return PEER
+
+
+@pytest.fixture(scope="session")
+def run_against_peer(run_benchmark, peer_python):
+    """The same, for scripts that need upstream's environment."""
+    return lambda script, *arguments: run_benchmark(script, "--peer-python", peer_python, *arguments)
