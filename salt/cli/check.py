@@ -10,7 +10,7 @@ import numpy as np
 from jsonargparse import Namespace
 
 from salt.cli.files import is_packaged
-from salt.cli.resolve import READ_BY, Asked, made, schema, tasks
+from salt.cli.resolve import READ_BY, Asked, goes_on, made, schema, tasks
 from salt.cli.umami import is_normalised
 from salt.cli.widths import misfits
 from salt.data.dicts import read_class_dict, read_norm_dict
@@ -20,6 +20,7 @@ from salt.data.sources import Pattern, Sample, open_sample
 from salt.tasks.classification import CLASS_NAMES
 from salt.tasks.losses import loss_names, short_name
 from salt.tasks.scaling import listed
+from salt.training.init_from import checkpoint_of
 from salt.training.run_files import exists, joined
 from salt.types import PARAMETERS
 
@@ -51,7 +52,7 @@ def check(config: Namespace, asked: Asked) -> list[Problem]:
     checks: dict[str, list[Check]] = {
         "fit": [
             _missing_files, _sample_dicts, _losses, _train_contents, _val_contents, _norm_dict,
-            _class_counts, _class_dict, _label_values, _widths, _monitored, _old_run,
+            _class_counts, _class_dict, _label_values, _widths, _monitored, _old_run, _first_weights,
         ],
         "validate": [_missing_files, _val_contents, _class_counts],
         "test": [_missing_files, _test_contents],
@@ -272,6 +273,14 @@ def _monitored(config: Namespace, asked: Asked) -> Iterator[Problem]:
         if wanted is not None and wanted.endswith("loss") and wanted not in losses:
             key = f"trainer.callbacks[{i}].init_args.monitor_loss"
             yield Problem(key, unknown("loss", wanted, losses, key), "name one that is logged")
+
+
+def _first_weights(config: Namespace, asked: Asked) -> Iterator[Problem]:
+    """The checkpoint that a training begins from, which is not needed later."""
+    begins = config.model.init_from
+    if begins is not None and not goes_on(config, asked):
+        mend = "give model.init_from.ckpt a checkpoint, or the directory of a run"
+        yield from _caught("model.init_from.ckpt", mend, partial(checkpoint_of, begins.ckpt))
 
 
 def _old_run(config: Namespace, asked: Asked) -> Iterator[Problem]:

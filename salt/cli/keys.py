@@ -19,6 +19,7 @@ from salt.nn.layers import GLU, Dense
 from salt.nn.norm import NormOptions
 from salt.nn.positions import PositionalEncoder
 from salt.nn.retired import MHAConfig
+from salt.training.init_from import InitFrom
 from salt.training.rates import LRSConfig
 
 INNER: Mapping[str, tuple[type, frozenset[str]]] = {
@@ -35,6 +36,7 @@ INNER: Mapping[str, tuple[type, frozenset[str]]] = {
     "norm": (NormOptions, frozenset()),
     "pos_enc": (PositionalEncoder, frozenset()),
     "lrs_config": (LRSConfig, frozenset()),
+    "init_from": (InitFrom, frozenset()),
 }
 """Arguments that are mappings handed to a class: key -> the class, and what the code gives it besides."""
 

@@ -33,7 +33,7 @@ from salt.callbacks.ranks import Ranks
 from salt.callbacks.record import RunRecord
 from salt.callbacks.state import RunState
 from salt.callbacks.stopping import Stopping
-from salt.cli import configs, devices, environment, loggers, plugins, secrets, widths
+from salt.cli import configs, devices, environment, loggers, plugins, secrets, shapes, widths
 from salt.cli.check import check
 from salt.cli.ensemble import is_sweep_asked, test_sweep
 from salt.cli.files import PACKAGED, packaged_config
@@ -217,6 +217,8 @@ class SaltCLI(LightningCLI):
         problems = check(config, self.asked)
         if problems:
             raise ValueError("\n".join(map(str, dict.fromkeys(problems))))
+        if self._verb == "fit":
+            shapes.make_missing(self.config[self._verb], self.asked)
         run = str(config.trainer.default_root_dir)
         absolute_paths(config)
         self._checkpoint = self._checkpoint_of(config, run)
@@ -227,6 +229,8 @@ class SaltCLI(LightningCLI):
 
     def before_fit(self) -> None:
         """Take the run's directory for this process alone, and have its files go on where the checkpoint stands."""
+        if self._checkpoint is None:
+            self.model.begin()  # before anything is written: what it begins with may be refused
         if self.config[self._verb].compile:
             self.model.model.compile()  # in place: the names of its parameters stay
         if isinstance(self.trainer.accelerator, CUDAAccelerator):

@@ -41,6 +41,10 @@ FACES = ("salt.models", "salt.callbacks")
 """Where the classes are that configs name."""
 
 
+PLAIN = ("LRSConfig", "InitFrom")
+"""Ends of class paths of what stands under its key without init_args."""
+
+
 class Reason(NamedTuple):
     """Why the parser refuses a config: the key, the class that stands there (empty: none), and the reason."""
 
@@ -81,7 +85,7 @@ def _dotted(above: Sequence[tuple[int, str, str]]) -> str:
     parts: list[str] = []
     for i, (_, key, class_path) in enumerate(above):
         is_last = i == len(above) - 1
-        parts += [key] if key else [] if is_last or class_path.endswith("LRSConfig") else ["init_args"]
+        parts += [key] if key else [] if is_last or class_path.endswith(PLAIN) else ["init_args"]
     return ".".join(parts)
 
 

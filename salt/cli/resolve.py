@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -22,6 +23,7 @@ from salt.cli.files import PACKAGED, is_packaged, packaged_path
 from salt.cli.launch import Launch, launched
 from salt.data.dicts import read_class_dict
 from salt.data.sources import Pattern, open_sample
+from salt.training.init_from import checkpoint_of
 from salt.training.run_files import absolute, exists, joined
 from salt.types import Schema
 
@@ -68,7 +70,7 @@ def resolve(config: Namespace, asked: Asked) -> Namespace:
     config = config.clone()
     rules = [packaged_files, files_beside, linked_norm_dict, umami_layout, class_names_of_file, class_weights]
     rules += [without_gpu, other_gpus, monitored_loss, switched_off]
-    rules += {"fit": [as_launched, run_directory]}.get(asked.verb, [as_evaluation])
+    rules += {"fit": [as_launched, run_directory, first_weights]}.get(asked.verb, [as_evaluation])
     for rule in rules:
         rule(config, asked)
     return config
@@ -257,6 +259,21 @@ def run_directory(config: Namespace, asked: Asked) -> None:
     run = asked.resumed or joined(logs if is_run else old, f"{config.name}_{suffix}")
     config.trainer.default_root_dir = run
     loggers.complete(config, run, old)
+
+
+def first_weights(config: Namespace, asked: Asked) -> None:
+    """The best checkpoint of the run that a training begins from; of no use to one that goes on."""
+    if config.model.init_from is None or goes_on(config, asked):
+        return
+    with suppress(OSError, ValueError):  # a check says so
+        path = checkpoint_of(config.model.init_from.ckpt)
+        if path != config.model.init_from.ckpt:
+            _fill(config.model.init_from, "ckpt", path, "model.init_from.", config.model.init_from.ckpt)
+
+
+def goes_on(config: Namespace, asked: Asked) -> bool:
+    """Whether a training has a checkpoint of its own to go on from."""
+    return asked.resumed is not None or config.ckpt_path is not None
 
 
 def as_launched(config: Namespace, asked: Asked) -> None:

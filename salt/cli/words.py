@@ -6,13 +6,14 @@ from collections.abc import Iterator
 
 from jsonargparse import Namespace
 
+from salt.training.mup import MupConfig
 from salt.training.optim import chosen
 from salt.training.rates import LRSConfig
 
 
 def faults(config: Namespace) -> Iterator[str]:
     """A message for each."""
-    for check in (_optimizer, _rates):
+    for check in (_optimizer, _rates, _mup):
         try:
             check(config.model)
         except ValueError as error:
@@ -22,6 +23,12 @@ def faults(config: Namespace) -> Iterator[str]:
 def _optimizer(model: Namespace) -> None:
     choice = model.get("optimizer", "AdamW")
     chosen(choice.as_dict() if isinstance(choice, Namespace) else choice)
+
+
+def _mup(model: Namespace) -> None:
+    config = model.get("mup_config")
+    if config is not None:
+        MupConfig.read(config.as_dict() if isinstance(config, Namespace) else config)
 
 
 def _rates(model: Namespace) -> None:

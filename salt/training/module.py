@@ -24,11 +24,13 @@ from salt.data.dicts import read_norm_dict
 from salt.models.tagger import Tagger
 from salt.nn.norm import InputNorm, NormOptions
 from salt.training.ema import Averaged, WeightAverage, take_average
+from salt.training.init_from import InitFrom
 from salt.training.losses import Losses, LossSums, geometric_mean, global_mean, over_ranks, valued
-from salt.training.optim import Group, chosen
+from salt.training.optim import chosen
 from salt.training.rates import LRSConfig
 from salt.training.resume import Resume
 from salt.training.schedule import scheduled
+from salt.training.start import Start
 from salt.training.weights import check_fit, weights_in
 from salt.types import Batch, Inputs, Preds
 
@@ -60,6 +62,12 @@ class SaltModule(lightning.LightningModule):
         weight decay.
     norm : NormOptions | None
         How inputs are normalised; None: by mean and width, without clipping.
+    mup_config : dict[str, Any] | None
+        Learning rates that may stay where the model becomes wider (see `salt.training.mup`): `shape_path`, the folder
+        of a file that `setup_mup` writes, and what says the width, like
+        `embed_dim: {apply_to: [encoder], parameter_name: [embed_dim], parameter_base: 256, parameter_delta: 8}`.
+    init_from : InitFrom | None
+        Weights to begin with, of another training; None: random ones. A run that is resumed has its own.
     """
 
     def __init__(
@@ -72,6 +80,8 @@ class SaltModule(lightning.LightningModule):
         ema_decay: float | None = None,
         optimizer: str | dict[str, Any] = "AdamW",
         norm: NormOptions | None = None,
+        mup_config: dict[str, Any] | None = None,
+        init_from: InitFrom | None = None,
     ) -> None:
         super().__init__()
         if ema_decay is not None and not 0 <= ema_decay < 1:
@@ -88,6 +98,7 @@ class SaltModule(lightning.LightningModule):
         self.newest_losses: dict[str, Tensor] = {}  # task -> sum of its losses in the newest batch, for who watches it
         self._epoch_losses = {stage: LossSums() for stage in ("train", "val")}
         self._resume = Resume(self, self._epoch_losses["train"])
+        self._start = Start(self, self._optimizer.kind, mup_config, init_from)
         self._average: WeightAverage | None = None
         self._averaged_before: Averaged | None = None
 
@@ -147,8 +158,18 @@ class SaltModule(lightning.LightningModule):
         if self._average is not None:
             self._average.take_out()
 
+    def begin(self) -> None:
+        """Take the weights that a new training begins with; it does so by itself, but after much else."""
+        self._start.load()
+
+    def setup(self, stage: str) -> None:
+        """Freeze what is not to learn."""
+        if stage == TrainerFn.FITTING:
+            self._start.prepare()
+
     def on_fit_start(self) -> None:
-        """Begin the average of the weights, which are in their place now; tell the trainer where it goes on."""
+        """Begin the average of the weights, which are in their place then; tell the trainer where it goes on."""
+        self._start.load()
         self._average = None if self.ema_decay is None else WeightAverage(self, self.ema_decay)
         if self._average is not None and self._averaged_before is not None:
             self._average.load(*self._averaged_before)
@@ -177,6 +198,7 @@ class SaltModule(lightning.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what resuming needs."""
+        self._start.save(checkpoint)
         self._resume.save(checkpoint)
         if self._average is not None:
             self._average.save(checkpoint)
@@ -189,6 +211,7 @@ class SaltModule(lightning.LightningModule):
         if self._trainer is None or self._trainer.state.fn != TrainerFn.FITTING:
             return
         self._resume.load(checkpoint)
+        self._start.go_on(checkpoint)
         self._averaged_before = take_average(checkpoint)
         if (self._averaged_before is None) != (self.ema_decay is None):
             now, before = (self.ema_decay, "no average") if self._averaged_before is None else ("none", "an average")
@@ -201,8 +224,7 @@ class SaltModule(lightning.LightningModule):
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """The optimiser, and the schedule of its learning rate."""
         config, steps = self.lrs_config, self.trainer.estimated_stepping_batches
-        trained = [(name, weight) for name, weight in self.named_parameters() if weight.requires_grad]
-        groups = [Group(trained, config.max, config.weight_decay)]
+        groups = self._start.groups(config.max, config.weight_decay)
         optimizer = self._optimizer.build(groups, fused=not self._clips_in_mixed_precision())
         schedule = scheduled(optimizer, config, None if math.isinf(steps) else int(steps))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

@@ -7,6 +7,7 @@ jets                the order of the jets that this position counts in
 rng                 the random states of each rank
 losses              each rank's sums of the losses of the epoch so far: task -> [sum, count]
 gradients           each rank's, between two batches of an accumulated step only
+optimizer           name of the optimiser's class
 ema                 decay and updates of the average of the weights, which is in `state_dict`
 raw_state_dict      the weights themselves, where there is an average
 """

@@ -12,7 +12,7 @@ from salt.training.rates import Curve, LRSConfig, curve
 
 
 class Schedule(LRScheduler):
-    """Sets the optimiser to a curve; a group of another learning rate than the first keeps the ratio of the two.
+    """Sets the optimiser to a curve; a group of another learning rate than the curve's top keeps the ratio of the two.
 
     What a checkpoint says is the step alone: a resumed run has the learning rates of one that had its curve from the
     beginning, so that a longer training is one longer cycle. After its last step a curve stays at its end.
@@ -20,7 +20,7 @@ class Schedule(LRScheduler):
     Parameters
     ----------
     optimizer : Optimizer
-        Of which the first group has the top of the curve as its learning rate.
+        Its groups, with the learning rates that they have at the top of the curve.
     curve : Curve
         The learning rates.
     """
@@ -29,8 +29,7 @@ class Schedule(LRScheduler):
         self.total_steps = curve.num_steps
         self._curve = curve
         self._has_betas = "betas" in optimizer.defaults
-        first = optimizer.param_groups[0]["lr"]
-        self._ratios = [group["lr"] / first for group in optimizer.param_groups]
+        self._ratios = [group["lr"] / curve.config.max for group in optimizer.param_groups]
         super().__init__(optimizer)
 
     def state_dict(self) -> dict[str, Any]:
