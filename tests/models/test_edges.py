@@ -9,7 +9,7 @@ from torch import nn
 from salt.layout import One, Packed
 from salt.models import ClassificationTask, EdgeConstructor, GlobalAttentionPooling, SaltModel, Transformer
 from salt.nn.edges import EdgeAttention, EmbeddedEdges, UpdatedEdges
-from salt.nn.embedding import InputNorm
+from salt.nn.norm import InputNorm
 from salt.ragged import Ragged, Segments
 from salt.types import Schema
 from tests.models.padded import Padded
