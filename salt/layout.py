@@ -72,6 +72,13 @@ class Layout(ABC):
         """x_i and x_j of all pairs, each token with itself included: (...) -> (square) twice."""
 
     @abstractmethod
+    def attend_scored(self, score: nn.Module, q: Tensor, k: Tensor, v: Tensor, dropout: float = 0.0) -> Tensor:
+        """Softmax attention inside each jet, of score(q_i + k_j): (..., H, d) thrice -> (..., H, d).
+
+        The score takes (pairs, H, d) to (pairs, H), pairs of a token with itself included.
+        """
+
+    @abstractmethod
     def pool(self, score: Tensor, x: Tensor) -> Tensor:
         """Softmax-weighted mean of each jet's tokens: (..., 1), (..., D) -> (B, D)."""
 
@@ -170,6 +177,14 @@ class Packed(Layout):
     def square(self, x: Tensor) -> tuple[Tensor, Tensor]:
         first, second = self.segments.square
         return x.index_select(0, first), x.index_select(0, second)
+
+    def attend_scored(self, score: nn.Module, q: Tensor, k: Tensor, v: Tensor, dropout: float = 0.0) -> Tensor:
+        found = [v.new_zeros(0, *v.shape[1:])]
+        sizes = self.segments.run_sizes
+        for run, *parts in zip(self.segments.runs, q.split(sizes), k.split(sizes), v.split(sizes), strict=True):
+            a, b, c = (part.unflatten(0, (run.jets, run.length)) for part in parts)  # (jets, length, H, d)
+            found.append(_scored(score, a, b, c, dropout).flatten(0, 1))
+        return torch.cat(found)
 
     def pool(self, score: Tensor, x: Tensor) -> Tensor:
         return pool(score, x, self.segments)
@@ -308,6 +323,9 @@ class One(Layout):
     def square(self, x: Tensor) -> tuple[Tensor, Tensor]:
         return self.pair(x)
 
+    def attend_scored(self, score: nn.Module, q: Tensor, k: Tensor, v: Tensor, dropout: float = 0.0) -> Tensor:
+        return _scored(score, q[None], k[None], v[None], dropout)[0]
+
     def pool(self, score: Tensor, x: Tensor) -> Tensor:
         return torch.softmax(score, 0).transpose(0, 1) @ x
 
@@ -331,6 +349,13 @@ class One(Layout):
             reach = (reach @ reach > 0).to(torch.float32)
         place = torch.arange(tokens, device=linked.device)
         return torch.where(reach > 0, place, tokens).amin(1) if tokens else place
+
+
+def _scored(score: nn.Module, q: Tensor, k: Tensor, v: Tensor, dropout: float) -> Tensor:
+    """Attention of jets of equal length: (jets, n, H, d) thrice -> (jets, n, H, d)."""
+    weight = torch.softmax(score(q[:, :, None] + k[:, None]), 2)  # (jets, n, n, H)
+    weight = torch.nn.functional.dropout(weight, dropout)
+    return torch.einsum("bijh,bjhd->bihd", weight, v)
 
 
 _DOUBLINGS = 8

@@ -55,7 +55,7 @@ def rewritten(node: Any) -> Any:
         return node
     content = {name: rewritten(value) for name, value in node.items()}
     if isinstance(content.get("class_path"), str):
-        content["class_path"] = renamed(content["class_path"])
+        content["class_path"] = _of_its_time(renamed(content["class_path"]), content.get("init_args"))
     if "loss" in content:
         content["loss"] = loss(content["loss"])
     trainer = content.get("trainer")
@@ -77,3 +77,16 @@ def renewed(options: Sequence[str]) -> list[str]:
         is_value = not is_value and not equals and OPTION.match(name) is not None
         rest.append(option)
     return rest
+
+
+FIRST = {
+    "salt.models.Transformer": {"embd_dim": "salt.models.GraphTransformer"},
+    "salt.models.ClassificationTask": {"net": "salt.models.Task"},
+}
+"""Classes that had other arguments at the end of 2022: an argument of that time -> who has it now."""
+
+
+def _of_its_time(class_path: str, arguments: Any) -> str:
+    """The class of this name that has these arguments."""
+    of = FIRST.get(class_path, {})
+    return next((of[word] for word in of if isinstance(arguments, Mapping) and word in arguments), class_path)

@@ -1,11 +1,13 @@
 """The face that YAML names: `class_path: salt.models.X`."""
 
+from salt.models.jettagger import JetTagger
 from salt.models.r21xbb import R21Xbb
 from salt.models.saltmodel import SaltModel
 from salt.nn.attention import ScaledDotProductAttention
 from salt.nn.edges import EdgeAttention, EdgeConstructor
 from salt.nn.embedding import InitNet
 from salt.nn.featurewise import FeaturewiseTransformation
+from salt.nn.gat import GATv2Attention, GraphTransformer, MultiheadAttention
 from salt.nn.layers import GLU, Dense
 from salt.nn.norm import InputNorm
 from salt.nn.pooling import GlobalAttentionPooling, NodeQueryGAP, Pooling
@@ -15,6 +17,7 @@ from salt.nn.transformer import Transformer
 from salt.tasks.base import Task as TaskBase
 from salt.tasks.classification import ClassificationTask
 from salt.tasks.gaussian import GaussianRegressionTask
+from salt.tasks.labelled import LabelledTask as Task
 from salt.tasks.regression import RegressionTask, RegressionTaskBase
 from salt.tasks.vertexing import VertexingTask
 
@@ -25,10 +28,14 @@ __all__ = [
     "EdgeAttention",
     "EdgeConstructor",
     "FeaturewiseTransformation",
+    "GATv2Attention",
     "GaussianRegressionTask",
     "GlobalAttentionPooling",
+    "GraphTransformer",
     "InitNet",
     "InputNorm",
+    "JetTagger",
+    "MultiheadAttention",
     "NodeQueryGAP",
     "Pooling",
     "PositionalEncoder",
@@ -37,6 +44,7 @@ __all__ = [
     "RegressionTaskBase",
     "SaltModel",
     "ScaledDotProductAttention",
+    "Task",
     "TaskBase",
     "Transformer",
     "TransformerCrossAttentionEncoder",

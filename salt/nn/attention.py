@@ -5,7 +5,7 @@ Shapes: "..." the tokens of a layout, D width, H heads, d = D / H.
 
 from __future__ import annotations
 
-from abc import ABC
+from abc import ABC, abstractmethod
 
 import torch
 import torch.nn.functional as F
@@ -124,7 +124,19 @@ class Attention(Heads, Step):
         return self.q_norm(q), self.k_norm(k), self.v_norm(v)
 
 
-class ScaledDotProductAttention(nn.Module):
+class Weighing(nn.Module, ABC):
+    """How tokens weigh each other: what attention has between its projections."""
+
+    @abstractmethod
+    def forward(self, qkv: Tensor, scale: float, layout: Layout) -> Tensor:
+        """Queries, keys and values (..., 3, H, d) to what tokens learn from each other (..., H, d)."""
+
+    @abstractmethod
+    def of_layer(self, num_heads: int, head_dim: int) -> Weighing:
+        """Another of the same arguments, with weights of its own, for a layer of so many heads."""
+
+
+class ScaledDotProductAttention(Weighing):
     """Softmax of scaled products of queries and keys: how configs of older versions name it, for there were others.
 
     Parameters
@@ -140,3 +152,7 @@ class ScaledDotProductAttention(nn.Module):
     def forward(self, qkv: Tensor, scale: float, layout: Layout) -> Tensor:
         """Queries, keys and values (..., 3, H, d) to what tokens learn from each other (..., H, d)."""
         return layout.attend(qkv, scale, self.dropout if self.training else 0.0)
+
+    def of_layer(self, num_heads: int, head_dim: int) -> ScaledDotProductAttention:
+        """Another of the same arguments."""
+        return ScaledDotProductAttention(self.dropout)

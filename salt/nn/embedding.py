@@ -36,7 +36,7 @@ class InitNet(nn.Module):
         What encodes some of the stream's variables, to be added to the embedding; or the arguments of one, with or
         without its class path. None: nothing is added.
     mup : bool
-        Whether its widths may grow at fixed learning rates, see `model.mup_config`.
+        Initial values of a maximal update parametrisation, where `dense_config` does not say.
     featurewise : FeaturewiseTransformation | dict[str, Any] | None
         What scales and shifts the inputs by the parameters, which are no inputs then; or the arguments of one. None:
         the inputs are taken as they are. The model fills it in from its `featurewise_nets`.
@@ -80,7 +80,7 @@ class InitNet(nn.Module):
         if isinstance(featurewise, dict):
             featurewise = FeaturewiseTransformation(schema, size=width, **featurewise)
         self.featurewise = featurewise
-        self.net = _dense(len(own), width - len(own), dense_config)
+        self.net = _dense(len(own), width - len(own), {"mup": mup, **dense_config})
         self.pos_enc = _positions(pos_enc)
         self._places = self._found(own)
 

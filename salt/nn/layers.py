@@ -66,6 +66,10 @@ class Dense(nn.Module):
         Width of the context, which is concatenated in front of the input.
     mup : bool
         Initial values of a maximal update parametrisation (see `init_mup`).
+    norm_layer : str | None
+        LayerNorm or RMSNorm: what follows each linear map but the last, before its activation; None: nothing.
+    norm_final_layer : bool
+        Whether it follows the last one, too.
     """
 
     def __init__(
@@ -80,15 +84,17 @@ class Dense(nn.Module):
         bias: bool = True,
         context_size: int = 0,
         mup: bool = False,
+        norm_layer: str | None = None,
+        norm_final_layer: bool = False,
     ) -> None:
         super().__init__()
         self.input_size = input_size
         self.output_size = input_size if output_size is None else output_size
         self.context_size = context_size
         hidden = [input_size * hidden_dim_scale] if hidden_layers is None else list(hidden_layers)
-        self.net = _stack(
-            [input_size + context_size, *hidden, self.output_size], activation, final_activation, dropout, bias
-        )
+        widths = [input_size + context_size, *hidden, self.output_size]
+        norms = [norm_layer] * len(hidden) + [norm_layer if norm_final_layer else None]
+        self.net = _stack(widths, [activation] * len(hidden) + [final_activation], norms, dropout, bias)
         self._first = 1 if dropout else 0
         if mup:
             init_mup(*(layer for layer in self.net if isinstance(layer, nn.Linear)))
@@ -112,13 +118,15 @@ class Dense(nn.Module):
         return nn.Sequential(*list(self.net)[self._first + 1 :])
 
 
-def _stack(widths: list[int], act: str, final: str | None, dropout: float, bias: bool) -> nn.Sequential:
+def _stack(
+    widths: list[int], acts: Sequence[str | None], norms: Sequence[str | None], dropout: float, bias: bool
+) -> nn.Sequential:
     layers: list[nn.Module] = []
-    acts = [act] * (len(widths) - 2) + [final]
-    for i, (size, name) in enumerate(zip(widths[1:], acts, strict=True)):
+    for i, (size, act, norm) in enumerate(zip(widths[1:], acts, norms, strict=True)):
         layers += [nn.Dropout(dropout)] if dropout else []
         layers.append((SplitLinear if i == 0 else nn.Linear)(widths[i], size, bias=bias))
-        layers += [make_activation(name)] if name else []
+        layers += [make_norm(norm, size)] if norm else []
+        layers += [make_activation(act)] if act else []
     return nn.Sequential(*layers)
 
 

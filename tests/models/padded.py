@@ -63,6 +63,10 @@ class Padded(Layout):
         full = (*x.shape, x.shape[1])
         return x[:, :, None].expand(full), x[:, None].expand(full)
 
+    def attend_scored(self, score: nn.Module, q: Tensor, k: Tensor, v: Tensor, dropout: float = 0.0) -> Tensor:
+        logits = score(q[:, :, None] + k[:, None]).masked_fill(~self.valid[:, None, :, None], -torch.inf)
+        return torch.einsum("bijh,bjhd->bihd", logits.softmax(2).nan_to_num(0), v)
+
     def pool(self, score: Tensor, x: Tensor) -> Tensor:
         weight = score.masked_fill(~self.valid[..., None], -torch.inf).softmax(1).nan_to_num(0)
         return (weight * x).sum(1)
