@@ -15,6 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 PEAK_ROUNDS = 5
 LEAST_SECONDS = 0.05
+BETWEEN_WAITS = 20
 
 
 def kept_bytes(model: nn.Module, forward: Callable[[], Tensor]) -> int:
@@ -72,8 +73,10 @@ def count_flops(step: Callable[[], object]) -> int:
     return int(counter.get_total_flops())
 
 
-def peak_flops(rows: int, width: int) -> float:
-    """FLOPs per CPU second of this machine's best product, on one thread: a large square, and shapes like the model's.
+def peak_flops(rows: int, width: int, device: str = "cpu") -> float:
+    """FLOPs per second of the best product here: a large square, and shapes like the model's.
+
+    On a CPU on one thread in float32, by CPU seconds; on a GPU in bfloat16.
 
     Parameters
     ----------
@@ -81,22 +84,35 @@ def peak_flops(rows: int, width: int) -> float:
         Tokens of a batch.
     width : int
         Of a token.
+    device : str
+        cpu or cuda.
     """
-    shapes = [(1024, 1024, 1024), (rows, width, width), (rows, width, 3 * width), (width, rows, 2 * width)]
-    return max(_speed(*shape) for shape in shapes)
+    square = 1024 if device == "cpu" else 8192
+    shapes = [(square, square, square), (rows, width, width), (rows, width, 3 * width), (width, rows, 2 * width)]
+    return max(_speed(*shape, device) for shape in shapes)
 
 
-def _speed(rows: int, inner: int, columns: int) -> float:
+def _speed(rows: int, inner: int, columns: int, device: str) -> float:
     """Of a product of this size, the best of some rounds."""
-    a, b = torch.randn(rows, inner), torch.randn(inner, columns)
-    out = torch.empty(rows, columns)
-    best = 0.0
-    for _ in range(PEAK_ROUNDS):
-        times, seconds = 0, 0.0
-        while seconds < LEAST_SECONDS:
-            began = time.process_time()
+    kind = {"device": device, "dtype": torch.float32 if device == "cpu" else torch.bfloat16}
+    a, b = torch.randn(rows, inner, **kind), torch.randn(inner, columns, **kind)
+    out = torch.empty(rows, columns, **kind)
+    return max(_once(a, b, out) for _ in range(PEAK_ROUNDS))
+
+
+def _once(a: Tensor, b: Tensor, out: Tensor) -> float:
+    """FLOPs per second, of as many products as can be timed."""
+    clock = time.process_time if a.device.type == "cpu" else _after_gpu
+    times, began, seconds = 0, clock(), 0.0
+    while seconds < LEAST_SECONDS:
+        for _ in range(1 if a.device.type == "cpu" else BETWEEN_WAITS):
             torch.mm(a, b, out=out)
-            seconds += time.process_time() - began
             times += 1
-        best = max(best, 2.0 * rows * inner * columns * times / seconds)
-    return best
+        seconds = clock() - began
+    return 2.0 * a.shape[0] * a.shape[1] * b.shape[1] * times / seconds
+
+
+def _after_gpu() -> float:
+    """Seconds, once the GPU has done all."""
+    torch.cuda.synchronize()
+    return time.perf_counter()

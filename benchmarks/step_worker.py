@@ -49,8 +49,8 @@ class Packed(Stepper):
         The line of the table of models.
     """
 
-    def __init__(self, spec: dict[str, Any], batches: list[Path], fused: bool) -> None:
-        super().__init__(make_model(spec).train(), batches, fused)
+    def __init__(self, spec: dict[str, Any], batches: list[Path], fused: bool, device: str = "cpu") -> None:
+        super().__init__(make_model(spec).train(), batches, fused, device)
         self.streams = list(spec["streams"])
 
     def prepare(self, arrays: Arrays) -> Batch:
@@ -85,8 +85,8 @@ def _rows(lengths: np.ndarray, order: np.ndarray) -> np.ndarray:
     return np.concatenate([np.arange(starts[jet], starts[jet] + lengths[jet]) for jet in order])
 
 
-def build(spec: dict[str, Any], batches: list[Path], variant: dict[str, bool]) -> Packed:
-    return Packed(spec, batches, fused=variant["fused"])
+def build(spec: dict[str, Any], batches: list[Path], variant: dict[str, Any]) -> Packed:
+    return Packed(spec, batches, fused=variant["fused"], device=variant.get("device", "cpu"))
 
 
 if __name__ == "__main__":

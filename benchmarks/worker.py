@@ -13,6 +13,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -39,10 +40,13 @@ class Stepper(ABC):
         The npz files of the batches.
     fused : bool
         Whether AdamW is torch's fused kernel.
+    device : str
+        cpu: float32; cuda: weights in float32, the rest in bfloat16 by autocast.
     """
 
-    def __init__(self, model: nn.Module, batches: list[Path], fused: bool) -> None:
-        self.model = model
+    def __init__(self, model: nn.Module, batches: list[Path], fused: bool, device: str = "cpu") -> None:
+        self.model = model.to(device)
+        self.device = device
         self.arrays = [dict(np.load(path)) for path in batches]
         # lr and weight decay are GN2.yaml's; the arguments left out are torch's own, as upstream leaves them.
         self.optimizer = torch.optim.AdamW(model.parameters(), lr=5e-4, weight_decay=1e-5, fused=fused or None)
@@ -56,26 +60,44 @@ class Stepper(ABC):
         """Weighted loss of each task."""
 
     def step(self, index: int) -> dict[str, Any]:
-        """One training step on a fresh copy of a batch: forward, losses, backward, optimizer."""
+        """One training step on a fresh copy of a batch: forward, losses, backward, optimizer.
+
+        Seconds of CPU and of the wall are of the step; those from the host include making and moving the batch.
+        """
+        began = time.perf_counter()
         batch = self.batch(index)
+        self._wait()
         wall, cpu = time.perf_counter(), time.process_time()
-        losses = self.losses(batch)
+        losses = self.weighed(batch)
         torch.stack(list(losses.values())).sum().backward()
         self.optimizer.step()
         self.optimizer.zero_grad()
-        cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
-        return {"cpu": cpu, "wall": wall, "losses": {name: loss.item() for name, loss in losses.items()}}
+        self._wait()
+        ended = time.perf_counter()
+        cpu, wall = time.process_time() - cpu, ended - wall
+        memory = torch.cuda.max_memory_allocated() if self.device == "cuda" else 0
+        losses = {name: loss.item() for name, loss in losses.items()}
+        return {"cpu": cpu, "wall": wall, "from_host": ended - began, "memory": memory, "losses": losses}
+
+    def weighed(self, batch: Any) -> Mapping[str, Tensor]:
+        """The losses in the precision of the device."""
+        with torch.autocast(self.device, torch.bfloat16, enabled=self.device == "cuda"):
+            return self.losses(batch)
+
+    def _wait(self) -> None:
+        if self.device == "cuda":
+            torch.cuda.synchronize()
 
     def batch(self, index: int) -> Any:
-        """A fresh copy of one of the batches."""
-        return self.prepare(self.arrays[index % len(self.arrays)])
+        """A fresh copy of one of the batches, on the device."""
+        return _moved(self.prepare(self.arrays[index % len(self.arrays)]), self.device)
 
     def cost(self) -> dict[str, int]:
         """What a step keeps for its backward pass [bytes], and its FLOPs."""
         batch = self.batch(0)
 
         def forward() -> Tensor:
-            return torch.stack(list(self.losses(batch).values())).sum()
+            return torch.stack(list(self.weighed(batch).values())).sum()
 
         kept = kept_bytes(self.model, forward)
         flops = count_flops(lambda: forward().backward())
@@ -98,7 +120,16 @@ class Stepper(ABC):
         self.model.load_state_dict(saved, strict=False)
 
 
-Build = Callable[[dict[str, Any], list[Path], dict[str, bool]], Stepper]
+def _moved(node: Any, device: str) -> Any:
+    """A batch on a device: tensors in tuples and dicts, or what knows how to move itself."""
+    if isinstance(node, tuple):
+        return tuple(_moved(item, device) for item in node)
+    if isinstance(node, dict):
+        return {key: _moved(value, device) for key, value in node.items()}
+    return node.to(device)
+
+
+Build = Callable[[dict[str, Any], list[Path], dict[str, Any]], Stepper]
 """(line of the table of models, files of the batches, options of the variant) -> Stepper."""
 
 
@@ -108,7 +139,7 @@ def serve(build: Build, facts: dict[str, str]) -> None:
 
     def answer(request: dict[str, Any]) -> dict[str, Any]:
         if request["do"] == "peak":
-            return {"peak": peak_flops(request["rows"], request["width"])}
+            return {"peak": peak_flops(request["rows"], request["width"], request.get("device", "cpu"))}
         if request["do"] == "cost":
             return steppers[request["name"]].cost()
         if request["do"] == "step":
@@ -132,7 +163,9 @@ def answer_requests(answer: Callable[[dict[str, Any]], dict[str, Any]], facts: d
     torch.set_num_interop_threads(1)
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # what libraries print is not an answer
-    answers.write(json.dumps({"torch": torch.__version__, **facts}) + "\n")
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
+    flash = {"flash_attn": find_spec("flash_attn") is not None}
+    answers.write(json.dumps({"torch": torch.__version__, "device": device, **flash, **facts}) + "\n")
     for line in sys.stdin:
         answers.write(json.dumps(answer(json.loads(line))) + "\n")
 

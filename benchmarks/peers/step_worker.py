@@ -20,9 +20,10 @@ import salt
 from salt.models import SaltModel
 
 
-def make_model(spec: dict[str, Any]) -> SaltModel:
-    """The tagger, with what upstream's program adds to a config and to tasks."""
+def make_model(spec: dict[str, Any], **encoder: Any) -> SaltModel:
+    """The tagger, with what upstream's program adds to a config and to tasks; more arguments are the encoder's."""
     config = deepcopy(spec["model"])
+    config["init_args"]["encoder"]["init_args"] |= encoder
     for net in config["init_args"]["init_nets"]:
         net |= {"variables": variables(spec), "global_object": "jets"}
     model = built(config)
@@ -40,10 +41,14 @@ class Padded(Stepper):
         The line of the table of models.
     trim : bool
         Whether batches end at their longest jet: what upstream's loader does not do.
+    encoder : Any
+        Arguments of the encoder, beside those of the table.
     """
 
-    def __init__(self, spec: dict[str, Any], batches: list[Path], fused: bool, trim: bool) -> None:
-        super().__init__(make_model(spec).train(), batches, fused)
+    def __init__(
+        self, spec: dict[str, Any], batches: list[Path], fused: bool, trim: bool, device: str = "cpu", **encoder: Any
+    ) -> None:
+        super().__init__(make_model(spec, **encoder).train(), batches, fused, device)
         self.slots = {stream: facts["slots"] for stream, facts in spec["streams"].items()}
         self.trim = trim
 
@@ -77,8 +82,8 @@ def _padded(values: np.ndarray, valid: np.ndarray, filling: int) -> Tensor:
     return torch.from_numpy(padded)
 
 
-def build(spec: dict[str, Any], batches: list[Path], variant: dict[str, bool]) -> Padded:
-    return Padded(spec, batches, fused=variant["fused"], trim=variant["trim"])
+def build(spec: dict[str, Any], batches: list[Path], variant: dict[str, Any]) -> Padded:
+    return Padded(spec, batches, **variant)
 
 
 if __name__ == "__main__":
