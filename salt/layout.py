@@ -151,6 +151,7 @@ class Packed(Layout):
         return stream.values, cls(stream.segments)
 
     @classmethod
+    @torch.compiler.disable
     def merge(cls, layouts: Sequence[Packed], num_registers: int = 0) -> PackedMerge:
         return PackedMerge([layout.segments for layout in layouts], num_registers)
 

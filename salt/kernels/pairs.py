@@ -57,6 +57,7 @@ def _apart(square: Tensor) -> Tensor:
     return square.flatten(1, 2)[:, 1:].unflatten(1, (length - 1, length + 1))[:, :, :-1]
 
 
+@torch.compiler.disable
 def pair_labels(x: Tensor, segments: Segments) -> tuple[Tensor, Tensor]:
     """x_i and x_j of all ordered pairs, (T,) -> (P,) twice, without gradient."""
     if x.device.type != "cpu":
@@ -70,6 +71,7 @@ def pair_labels(x: Tensor, segments: Segments) -> tuple[Tensor, Tensor]:
     return first, second
 
 
+@torch.compiler.disable
 def pair_map(fn: nn.Sequential, a: Tensor, b: Tensor, segments: Segments) -> Tensor:
     """fn(a_i + b_j) for all ordered pairs i != j of tokens of one jet: (T, D), (T, D) -> (P, out).
 

@@ -22,11 +22,13 @@ class _Spread(torch.autograd.Function):
         return segment_sum(grad, ctx.segments), None
 
 
+@torch.compiler.disable
 def spread(x: Tensor, segments: Segments) -> Tensor:
     """Give each token its jet's row: (B, D) -> (T, D)."""
     return _Spread.apply(x, segments)
 
 
+@torch.compiler.disable
 def segment_sum(x: Tensor, segments: Segments) -> Tensor:
     """Sum of each jet's tokens: (T, D) -> (B, D)."""
     if x.device.type == "cpu":
@@ -35,6 +37,7 @@ def segment_sum(x: Tensor, segments: Segments) -> Tensor:
     return x.new_zeros(segments.num_jets, x.shape[1]).index_add_(0, segments.owner, x)
 
 
+@torch.compiler.disable
 def pool(score: Tensor, x: Tensor, segments: Segments) -> Tensor:
     """Mean of each jet's tokens by the softmax of their scores: (T, 1), (T, D) -> (B, D); 0 for an empty jet."""
     if x.device.type != "cpu":
@@ -66,6 +69,7 @@ class _Join(torch.autograd.Function):
         return (None, *(grad.index_select(0, p) if n else None for p, n in zip(ctx.positions, needed, strict=True)))
 
 
+@torch.compiler.disable
 def join(positions: tuple[Tensor, ...], *parts: Tensor) -> Tensor:
     """Write row r of part k to row positions[k][r]; the positions cover every row once."""
     return _Join.apply(positions, *parts)
@@ -84,6 +88,7 @@ class _Take(torch.autograd.Function):
         return grad.new_zeros(ctx.rows, grad.shape[1]).index_copy_(0, position, grad), None
 
 
+@torch.compiler.disable
 def take(x: Tensor, position: Tensor) -> Tensor:
     """Rows of x at these positions, all different."""
     return _Take.apply(x, position)
