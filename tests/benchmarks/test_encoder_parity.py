@@ -68,8 +68,8 @@ def case(name):
     if kind == "decoder":  # upstream's lets padding among those that ask speak in their self-attention: have none
         queries = torch.randn(5, 4, 8, dtype=torch.float64)
         tokens[0] = Tokens("queries", queries, Padded(torch.ones(5, 4, dtype=torch.bool)))
-    inputs = {stream: x for stream, x, _ in tokens}
-    pads = {stream: ~layout.valid for stream, _, layout in tokens}
+    inputs = {stream.name: stream.x for stream in tokens}
+    pads = {stream.name: ~stream.layout.valid for stream in tokens}
     return model, tokens, (kind, options, inputs, pads, model.state_dict())
 
 
@@ -94,10 +94,11 @@ def upstream(tmp_path_factory):
 def test_outputs_and_gradients_are_upstreams(upstream, name):
     model, tokens, (kind, *_) = case(name)
     if kind == "encoder":
-        _, ours, layout = model(tokens).together
+        together = model(tokens).together
+        ours, layout = together.x, together.layout
     else:
-        (_, x, layout), others = tokens
-        ours = model(x, layout, others)
+        layout = tokens[0].layout
+        ours = model(tokens[0].x, layout, tokens[1])
     (ours * torch.linspace(0, 1, ours.shape[-1], dtype=ours.dtype)).pow(2).sum().backward()
     out, gradients = upstream[name]
     torch.testing.assert_close(ours[layout.valid], out[layout.valid], rtol=1e-10, atol=1e-10)
