@@ -119,8 +119,10 @@ class EmbeddedEdges(Edges):
 
     def project(self, weight: Tensor, bias: Tensor | None) -> Tensor:
         """The linear map of each edge (C, square)."""
-        projected = torch.tensordot(weight, self._values, ([1], [-1]))
-        return projected if bias is None else projected + bias.view(-1, *[1] * (projected.dim() - 1))
+        projected = weight @ self._values.transpose(-1, -2)
+        if bias is not None:
+            projected = projected + bias[:, None]
+        return projected.movedim(-2, 0)
 
 
 class UpdatedEdges(Edges):

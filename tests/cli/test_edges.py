@@ -104,6 +104,12 @@ def test_what_does_not_fit_together_is_told_with_the_keys(salt, write, change, m
     assert message in answer.error
 
 
+@pytest.mark.filterwarnings("ignore:Precision bf16-mixed")  # of the model summary
+def test_it_trains_in_bfloat16(salt, overlay):
+    answer = fit(salt, overlay(**EDGES), "--trainer.fast_dev_run=1", "--trainer.precision=bf16-mixed")
+    assert answer.code == 0, answer.err
+
+
 def test_features_that_no_net_embeds_are_told(salt, overlay):
     answer = fit(salt, overlay(data=EDGES["data"]), "--trainer.fast_dev_run=1", "--data.batch_size=50")
     assert answer.code == 0, answer.err
