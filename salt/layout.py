@@ -175,6 +175,7 @@ class Packed(Layout):
     ) -> tuple[Tensor, Tensor]:
         return attend_edges(qkv, term, gate, self.segments, scale, dropout)
 
+    @torch.compiler.disable
     def square(self, x: Tensor) -> tuple[Tensor, Tensor]:
         first, second = self.segments.square
         return x.index_select(0, first), x.index_select(0, second)
@@ -256,6 +257,7 @@ class PackedMerge(Merged):
         dtype = reduce(torch.promote_types, [part.dtype for part in parts])  # of registers under autocast, like cat
         return join(tuple(self._positions), *[part.to(dtype) for part in parts]) if len(parts) > 1 else parts[0]
 
+    @torch.compiler.disable
     def join_edges(self, streams: Sequence[Tensor | None]) -> Tensor:
         merged = self._merged
         squares = merged.lengths**2

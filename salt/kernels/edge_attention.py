@@ -44,6 +44,7 @@ def _parts(segments: Segments) -> Iterator[_Part]:
             token, pair = token + tokens, pair + pairs
 
 
+@torch.compiler.disable
 def attend_edges(
     qkv: Tensor, term: Tensor, gate: Tensor, segments: Segments, scale: float, dropout: float = 0.0
 ) -> tuple[Tensor, Tensor]:

@@ -72,7 +72,7 @@ class _Join(torch.autograd.Function):
 @torch.compiler.disable
 def join(positions: tuple[Tensor, ...], *parts: Tensor) -> Tensor:
     """Write row r of part k to row positions[k][r]; the positions cover every row once."""
-    return _Join.apply(positions, *(part.to(parts[0].dtype) for part in parts))
+    return _Join.apply(positions, *parts)
 
 
 class _Take(torch.autograd.Function):

@@ -41,7 +41,7 @@ def project_updated(logits: Tensor, maps: Tensor, offsets: Tensor, epsilon: floa
     """
     if logits.device.type != "cpu" or torch.compiler.is_exporting() or torch.is_autocast_enabled("cpu"):
         return _project(logits, maps, offsets, epsilon)[0]
-    return _ProjectUpdated.apply(logits, maps, offsets, epsilon)
+    return _by_chunks(logits, maps, offsets, epsilon)
 
 
 def _project(logits: Tensor, maps: Tensor, offsets: Tensor, epsilon: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -52,6 +52,11 @@ def _project(logits: Tensor, maps: Tensor, offsets: Tensor, epsilon: float) -> t
     square = (z * logits).sum(0) + offsets[-1]
     inverse = (square.clamp(min=0) + epsilon).rsqrt()
     return x + y * inverse, y, z, inverse
+
+
+@torch.compiler.disable
+def _by_chunks(logits: Tensor, maps: Tensor, offsets: Tensor, epsilon: float) -> Tensor:
+    return _ProjectUpdated.apply(logits, maps, offsets, epsilon)
 
 
 class _ProjectUpdated(torch.autograd.Function):
