@@ -30,7 +30,7 @@ def schema() -> Schema:
 
 @pytest.fixture
 def make_edge_model(schema):
-    def make(streams=("tracks",), edges=("tracks",), features=None, width=6, **encoder) -> SaltModel:
+    def make(streams=("tracks",), edges=("tracks",), features=None, width=6, merge_dict=None, **encoder) -> SaltModel:
         torch.manual_seed(5)
         attention = {"num_heads": 2, **encoder.pop("attn_kwargs", {})}
         dense = {"hidden_layers": [7], "activation": "SiLU"}
@@ -57,6 +57,7 @@ def make_edge_model(schema):
                 3, 8, out_dim=6, **{"edge_embed_dim": 6, "update_edges": True, **encoder}, attn_kwargs=attention
             ),
             pool_net=GlobalAttentionPooling(6),
+            merge_dict=merge_dict,
         ).double()
         for parameter in model.parameters():  # no zeros: all of them matter
             nn.init.normal_(parameter, std=0.4)
@@ -145,6 +146,12 @@ def test_outputs_follow_the_tracks_when_they_are_permuted(make_edge_model, make_
         after = model({**batch.inputs, "tracks": tracks.with_values(tracks.values[order])})
     torch.testing.assert_close(after["jets_classification"], before["jets_classification"])
     torch.testing.assert_close(after["track_origin"], before["track_origin"][order])
+
+
+def test_edges_follow_their_tokens_into_a_merged_stream(make_edge_model, make_batch):
+    apart, batch = make_edge_model(streams=("flows", "tracks")), make_batch([0, 3, 1, 4])
+    merged = make_edge_model(streams=("flows", "tracks"), merge_dict={"all": ["flows", "tracks"]})
+    torch.testing.assert_close(merged(batch.inputs), apart(batch.inputs))
 
 
 def test_features_are_made_of_what_was_measured_and_not_of_what_is_normalised(make_edge_model, make_batch):
