@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -77,7 +76,6 @@ class InputNorm(nn.Module):
             self.register_buffer(f"{stream}_stds", stds)
         if self.options.already:  # others have no such entry: their checkpoints are those of before
             self.register_buffer(_ALREADY, torch.tensor(True))
-        self.register_load_state_dict_pre_hook(_check_kind)
 
     def forward(self, inputs: Inputs) -> dict[str, Tensor | Ragged]:
         """Inputs of each stream, (B, F) or (T, F), normalised."""
@@ -93,7 +91,34 @@ class InputNorm(nn.Module):
         clip = self.options.clip
         return x if clip is None else x.clamp(-clip, clip)
 
-    def is_identity(self, state: Mapping[str, Tensor], prefix: str) -> bool:
+    def taken(self, state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+        """The weights of a checkpoint as they fit here; raises where its inputs are of another kind.
+
+        Checkpoints from before the flag, of inputs that came normalised, change nothing of them. Those of parameterised
+        networks had entries for parameters, which nothing read.
+
+        Parameters
+        ----------
+        state : Mapping[str, Tensor]
+            Name -> weight, of the whole checkpoint.
+        prefix : str
+            What the names of this module's begin with.
+        """
+        unread = {f"{prefix}{PARAMETERS}_means", f"{prefix}{PARAMETERS}_stds"}
+        state = {name: weight for name, weight in state.items() if name not in unread}
+        flag, here = prefix + _ALREADY, self.options.already
+        if here and self._is_identity(state, prefix):
+            state.setdefault(flag, torch.tensor(True))
+        if (flag in state) != here:
+            kinds = ["normalised already (umami's layout)", "not normalised"]
+            there, own = reversed(kinds) if here else kinds
+            raise ValueError(
+                f"the checkpoint was trained with inputs that are {there}, but the inputs here are {own}: its model is "
+                "right for the former only"
+            )
+        return state
+
+    def _is_identity(self, state: Mapping[str, Tensor], prefix: str) -> bool:
         """Whether a checkpoint leaves all inputs as they are."""
         means = [state.get(f"{prefix}{stream}_means") for stream in self.streams]
         stds = [state.get(f"{prefix}{stream}_stds") for stream in self.streams]
@@ -117,23 +142,3 @@ def _shift_and_width(of: Mapping[str, Mapping[str, float]], name: str, robust: b
             "(interquartile range) above 0; add them, or set model.norm.robust to false"
         )
     return float(entry["median"]), float(entry["iqr"]) / IQR_OF_NORMAL
-
-
-def _check_kind(module: InputNorm, state: dict[str, Any], prefix: str, *_: Any) -> None:
-    """Raise where a checkpoint was trained with inputs that are normalised already and these are not, or vice versa.
-
-    Checkpoints from before the flag, of inputs that came normalised, change nothing of them. Those of parameterised
-    networks had entries for parameters, which nothing read.
-    """
-    for name in ("means", "stds"):
-        state.pop(f"{prefix}{PARAMETERS}_{name}", None)
-    flag = prefix + _ALREADY
-    if module.options.already and flag not in state and module.is_identity(state, prefix):
-        state[flag] = torch.tensor(True)
-    trained, here = flag in state, module.options.already
-    if trained != here:
-        kinds = {True: "normalised already (umami's layout)", False: "not normalised"}
-        raise ValueError(
-            f"the checkpoint was trained with inputs that are {kinds[trained]}, but the inputs here are {kinds[here]}: "
-            "its model is right for the former only"
-        )

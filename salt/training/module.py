@@ -206,7 +206,7 @@ class SaltModule(lightning.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take what resuming needs; whoever does not train takes the weights that were validated."""
         path = self._trainer.ckpt_path if self._trainer is not None else "the checkpoint"
-        checkpoint["state_dict"] = weights_in(checkpoint, path)
+        checkpoint["state_dict"] = self.norm.taken(weights_in(checkpoint, path), "norm.")
         check_fit(checkpoint["state_dict"], self.state_dict(), path)
         if self._trainer is None or self._trainer.state.fn != TrainerFn.FITTING:
             return

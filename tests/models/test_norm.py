@@ -58,21 +58,22 @@ def test_an_unflagged_checkpoint_has_the_names_that_it_had():
 def test_older_checkpoints_load_with_their_entries_for_parameters():
     old = InputNorm(SCHEMA, NORMS).state_dict() | {"parameters_means": torch.ones(1), "parameters_stds": torch.ones(1)}
     new = InputNorm(SCHEMA)
-    new.load_state_dict(old)
+    new.load_state_dict(new.taken(old, ""))
     assert new.jets_means.item() == 1
 
 
 def test_a_checkpoint_of_normalised_inputs_is_refused_where_they_are_not():
     already = InputNorm(SCHEMA, options=NormOptions(already=True))
-    InputNorm(SCHEMA, options=NormOptions(already=True)).load_state_dict(already.state_dict())
+    already.load_state_dict(already.taken(already.state_dict(), ""))
     with pytest.raises(ValueError, match=r"inputs that are normalised already .* here are not normalised"):
-        InputNorm(SCHEMA, NORMS).load_state_dict(already.state_dict())
+        InputNorm(SCHEMA, NORMS).taken(already.state_dict(), "")
 
 
 def test_a_checkpoint_of_inputs_that_are_not_normalised_is_refused_where_they_are():
     with pytest.raises(ValueError, match=r"inputs that are not normalised, but the inputs here are normalised already"):
-        InputNorm(SCHEMA, options=NormOptions(already=True)).load_state_dict(InputNorm(SCHEMA, NORMS).state_dict())
+        InputNorm(SCHEMA, options=NormOptions(already=True)).taken(InputNorm(SCHEMA, NORMS).state_dict(), "")
 
 
 def test_a_checkpoint_from_before_the_flag_loads_where_it_changes_nothing():
-    InputNorm(SCHEMA, options=NormOptions(already=True)).load_state_dict(InputNorm(SCHEMA).state_dict())
+    already = InputNorm(SCHEMA, options=NormOptions(already=True))
+    already.load_state_dict(already.taken(InputNorm(SCHEMA).state_dict(), ""))
