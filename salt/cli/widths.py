@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import torch
-from jsonargparse import Namespace
+from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
 from salt.cli.configs import merge
 from salt.cli.nodes import Path, arguments, at, class_of, key_of, plain, put, spelled_out
@@ -191,11 +191,13 @@ def taken_by(node: Any, of: type) -> str | None:
 
 def given_by(node: Any, of: type, widths: Mapping[str, int]) -> int | None:
     """The width that a class gives, built as a config says with these widths; None: it cannot be built so."""
-    cls = class_of(node, of)
+    parser = ArgumentParser(exit_on_error=False)  # arguments may be classes, too
     try:
+        parser.add_class_arguments(class_of(node, of), "it")
+        parsed = parser.parse_object({"it": {**arguments(node), **widths}})
         with torch.device("meta"):
-            return int(cls(**{**arguments(node), **widths}).output_size)
-    except (TypeError, ValueError, AttributeError, RuntimeError):
+            return int(parser.instantiate(parsed).it.output_size)
+    except (ArgumentError, TypeError, ValueError, AttributeError, RuntimeError):
         return None  # whoever builds it in earnest says what is wrong
 
 
