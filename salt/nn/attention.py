@@ -112,7 +112,11 @@ class Attention(Heads, Step):
         else:
             q, k, v = self._projected_apart(x, others.x)
             out = layout.attend_across(q, k, v, others.layout, self.scale, self.dropout_now)
-        return add_linear(residual, out.flatten(-2), self.out_proj)
+        return self._added(residual, out.flatten(-2))
+
+    def _added(self, residual: Tensor | None, out: Tensor) -> Tensor:
+        """What was learnt (..., D), projected, and added to the residual."""
+        return add_linear(residual, out, self.out_proj)
 
     def _projected_apart(self, x: Tensor, others: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Queries (..., H, d) of tokens, keys and values of others."""

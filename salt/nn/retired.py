@@ -31,14 +31,35 @@ class MHAConfig:
         Number of heads, a divisor of the width.
     attention : ScaledDotProductAttention
         How tokens are weighed.
+    out_proj : bool
+        Whether what the heads give is projected.
     """
 
     num_heads: int
     attention: ScaledDotProductAttention = field(default_factory=ScaledDotProductAttention)
+    out_proj: bool = True
 
     def attention_of(self, embed_dim: int) -> Attention:
         """Attention of tokens of this width."""
-        return Attention(embed_dim, self.num_heads, dropout=self.attention.dropout)
+        make = Attention if self.out_proj else Unprojected
+        return make(embed_dim, self.num_heads, dropout=self.attention.dropout)
+
+
+class Unprojected(Attention):
+    """Attention whose heads are added as they are.
+
+    Parameters
+    ----------
+    embed_dim, num_heads, dropout
+        As of `Attention`.
+    """
+
+    def __init__(self, embed_dim: int, num_heads: int, dropout: float = 0.0) -> None:
+        super().__init__(embed_dim, num_heads, dropout=dropout)
+        self.out_proj = None  # type: ignore[assignment]
+
+    def _added(self, residual: Tensor | None, out: Tensor) -> Tensor:
+        return out if residual is None else residual + out
 
 
 class TransformerEncoder(Encoder):
