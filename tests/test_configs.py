@@ -25,6 +25,7 @@ MODELS = sorted(path.name for path in PACKAGED.glob("*.yaml") if path.name not i
 OURS = sorted((Path(__file__).parent / "configs").glob("*.yaml"))
 
 CLASSES = """
+    salt.models.TransformerEncoder salt.models.TransformerCrossAttentionEncoder salt.models.ScaledDotProductAttention
     salt.models.SaltModel torch.nn.ModuleList salt.models.GlobalAttentionPooling salt.models.ClassificationTask
     salt.models.TransformerV2 salt.models.transformer_v2.TransformerV2 salt.models.VertexingTask
     salt.models.RegressionTask salt.models.GaussianRegressionTask salt.models.R21Xbb salt.models.PositionalEncoder
@@ -37,6 +38,7 @@ CLASSES = """
 """Class paths, and losses by their names alone, that published configs have."""
 
 KEYS = """
+    mha_config attention out_proj input_names sa_dense_config ca_dense_config
     name model data trainer seed_everything optimizer loss_mode lrs_config initial max end pct_start weight_decay
     last_epoch init_nets tasks pool_net encoder featurewise_nets merge_dict modules input_name dense_config
     attach_global output_size hidden_layers activation final_activation input_size dropout context_size pos_enc
