@@ -75,6 +75,7 @@ class PredictionWriter(Callback):
         self._output: EvaluationFile | None = None
         self._tasks: dict[str, list[Any]] = {}
         self._fields: dict[str, list[str]] = {}
+        self._longer: set[str] = set()
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Agree with the other ranks on names of the parts, by which whoever is left can remove them."""
@@ -182,11 +183,16 @@ class PredictionWriter(Callback):
             for column, values in outputs[task.name].items():
                 name = task.upstream_name(column, model) if self.names == "upstream" else f"{model}_{column}"
                 if name in columns:
-                    raise ValueError(
-                        f"two tasks on {task.input_name} write {name!r}; the second is {task.name!r}: rename its output"
-                    )
+                    name = self._told_apart(name, f"{model}_{task.name}_{column}", task)
                 columns[name] = Column(self._array(values), task.padding)
         return columns
+
+    def _told_apart(self, name: str, longer: str, task: Any) -> str:
+        """Another name for a column that a task before this one has written."""
+        if longer not in self._longer:
+            warn("two tasks on %s write %r: that of %r is called %r", task.input_name, name, task.name, longer)
+            self._longer.add(longer)
+        return longer
 
     def _array(self, values: Tensor) -> np.ndarray:
         """Predictions (B,) or (T,) in the type that the file has."""

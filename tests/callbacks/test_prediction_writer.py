@@ -176,10 +176,14 @@ def test_fewer_batches_give_a_shorter_file(test_with, caplog):
     assert "predictions for 40 jets" in caplog.text
 
 
-def test_two_tasks_with_one_column_are_refused(test_with, tagger, head):
+def test_two_tasks_with_one_column_are_told_apart_by_the_name_of_the_second(test_with, tagger, head, caplog):
     tasks = [head("track_vertexing", "tracks", -1), head("track_vertexing", "tracks", -1)]
-    with pytest.raises(ValueError, match="two tasks on tracks write 'VertexIndex'"):
-        test_with(PredictionWriter(write_tracks=True), tagger=tagger(tasks=tasks))
+    folder = test_with(PredictionWriter(write_tracks=True), tagger=tagger(tasks=tasks))
+    assert read(folder)["tracks"].dtype.names[-3:] == ("VertexIndex", "GN2_track_vertexing_VertexIndex", "mask")
+    told = (
+        "two tasks on tracks write 'VertexIndex': that of 'track_vertexing' is called 'GN2_track_vertexing_VertexIndex'"
+    )
+    assert caplog.text.count(told) == 1
 
 
 def test_write_objects_without_objects_is_told(test_with, caplog):

@@ -140,13 +140,6 @@ def test_columns_are_physical_values(salt, regression, tested):
         assert np.isnan(of_jet["reg_pt"][~valid]).all()
 
 
-def test_two_tasks_that_write_the_same_column_are_told_how_to_differ(salt, regression):
-    run = fit(salt, regression("function", "track_ratio"))
-    answer = salt("test", run)
-    assert answer.code == 2
-    assert "two tasks on tracks write 'reg_pt'; the second is 'track_ratio': rename its output" in answer.error
-
-
 def test_denominators_of_constituents_are_read_from_the_file(salt, regression, tested):
     run = fit(salt, regression("track_ratio"), "--data.num_test=50")
     assert salt("test", run, "--data.num_test=50").code == 0
