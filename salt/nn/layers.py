@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from salt.kernels.norms import rms_norm
 from salt.layout import Layout
 from salt.nn.residual import Step, add_linear
 
@@ -184,9 +185,26 @@ class GLU(Step):
         return add_linear(residual, self.drop(x), self.out_proj)
 
 
+class RMSNorm(nn.RMSNorm):
+    """Tokens divided by the root of their mean square, times a learnt gain.
+
+    Parameters
+    ----------
+    width : int
+        D, of a token.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__(width, eps=RMS_EPSILON)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Tokens (..., D) to tokens (..., D)."""
+        return rms_norm(x, self.weight, RMS_EPSILON)
+
+
 NORMS: Mapping[str, Callable[[int], nn.Module]] = {
     "LayerNorm": lambda width: nn.LayerNorm(width, elementwise_affine=False),
-    "RMSNorm": lambda width: nn.RMSNorm(width, eps=RMS_EPSILON),
+    "RMSNorm": RMSNorm,
 }
 """Name -> the normalisation of tokens of a width: LayerNorm has no weights, RMSNorm has."""
 
