@@ -1,6 +1,7 @@
 """Layouts: where the tokens of each jet are. Every module is written once, on tokens, and asks the layout for the rest.
 
-Shapes: B jets, T tokens of all jets together, n tokens of the one jet, D width, H heads, d width of a head, P pairs.
+Shapes: B jets, T tokens of all jets together, n tokens of the one jet, D width, H heads, d width of a head, P pairs,
+M queries of each jet.
 "..." below is T under `Packed` and n under `One`; pairs are (P,) under `Packed` and (n, n) under `One`. Where a token
 makes a pair with itself, too, there are S, those of each jet a square of (n, n): "square" below, (S,) or (n, n).
 """
@@ -19,7 +20,8 @@ from salt.kernels.across import attend_across
 from salt.kernels.attention import attend
 from salt.kernels.edge_attention import attend_edges
 from salt.kernels.pairs import pair_labels, pair_map
-from salt.kernels.segments import join, pool, spread, take
+from salt.kernels.queries import attend_from, attend_to, dot_queries, somewhere
+from salt.kernels.segments import join, pool, segment_sum, spread, take
 from salt.ragged import Ragged, Segments
 
 
@@ -85,6 +87,27 @@ class Layout(ABC):
     @abstractmethod
     def slots(self, x: Tensor, count: int) -> Tensor:
         """The first tokens of each jet, zeros where it has fewer: (..., D) -> (B, count, D)."""
+
+    @abstractmethod
+    def total(self, x: Tensor) -> Tensor:
+        """Sum of each jet's tokens: (..., D) -> (B, D)."""
+
+    @abstractmethod
+    def dot_queries(self, x: Tensor, queries: Tensor) -> Tensor:
+        """Product of each token with the queries of its jet: (..., D), (B, M, D) -> (..., M)."""
+
+    @abstractmethod
+    def attend_from(
+        self, queries: Tensor, key: Tensor, value: Tensor, scale: float, allowed: Tensor | None = None
+    ) -> Tensor:
+        """Softmax attention of queries to the tokens of their jet: (B, M, H, d), (..., H, d) twice -> (B, M, H, d).
+
+        Where a query may look is `allowed` (..., M); one that may look nowhere looks everywhere.
+        """
+
+    @abstractmethod
+    def attend_to(self, query: Tensor, keys: Tensor, values: Tensor, scale: float) -> Tensor:
+        """Softmax attention of each token to the queries of its jet: (..., H, d), (B, M, H, d) twice -> (..., H, d)."""
 
     @abstractmethod
     def pair_map(self, fn: nn.Sequential, a: Tensor, b: Tensor) -> Tensor:
@@ -196,6 +219,20 @@ class Packed(Layout):
         exists = number < self.segments.lengths[:, None]  # (B, count)
         row = torch.where(exists, self.segments.offsets[:-1, None] + number, x.shape[0])
         return torch.cat([x, x.new_zeros(1, x.shape[1])])[row]
+
+    def total(self, x: Tensor) -> Tensor:
+        return segment_sum(x, self.segments)
+
+    def dot_queries(self, x: Tensor, queries: Tensor) -> Tensor:
+        return dot_queries(x, queries, self.segments)
+
+    def attend_from(
+        self, queries: Tensor, key: Tensor, value: Tensor, scale: float, allowed: Tensor | None = None
+    ) -> Tensor:
+        return attend_from(queries, key, value, self.segments, scale, allowed)
+
+    def attend_to(self, query: Tensor, keys: Tensor, values: Tensor, scale: float) -> Tensor:
+        return attend_to(query, keys, values, self.segments, scale)
 
     def pair_map(self, fn: nn.Sequential, a: Tensor, b: Tensor) -> Tensor:
         return pair_map(fn, a, b, self.segments)
@@ -334,6 +371,25 @@ class One(Layout):
 
     def slots(self, x: Tensor, count: int) -> Tensor:
         return torch.cat([x, x.new_zeros(count, x.shape[1])])[None, :count]
+
+    def total(self, x: Tensor) -> Tensor:
+        return x.sum(0, keepdim=True)
+
+    def dot_queries(self, x: Tensor, queries: Tensor) -> Tensor:
+        return x @ queries[0].transpose(0, 1)
+
+    def attend_from(
+        self, queries: Tensor, key: Tensor, value: Tensor, scale: float, allowed: Tensor | None = None
+    ) -> Tensor:
+        q, k, v = (x.transpose(0, 1) for x in (queries[0], key, value))  # (H, M or n, d)
+        logits = q @ k.transpose(1, 2) * scale
+        if allowed is not None:
+            logits = logits.masked_fill(~somewhere(allowed.transpose(0, 1)), -torch.inf)
+        return (torch.softmax(logits, -1) @ v).transpose(0, 1)[None]
+
+    def attend_to(self, query: Tensor, keys: Tensor, values: Tensor, scale: float) -> Tensor:
+        q, k, v = (x.transpose(0, 1) for x in (query, keys[0], values[0]))  # (H, n or M, d)
+        return (torch.softmax(q @ k.transpose(1, 2) * scale, -1) @ v).transpose(0, 1)
 
     def pair_map(self, fn: nn.Sequential, a: Tensor, b: Tensor) -> Tensor:
         return fn(a[:, None] + b[None])

@@ -74,6 +74,23 @@ class Padded(Layout):
     def slots(self, x: Tensor, count: int) -> Tensor:
         return x.where(self.valid[..., None], 0)[:, :count]
 
+    def total(self, x: Tensor) -> Tensor:
+        return x.where(self.valid[..., None], 0).sum(1)
+
+    def dot_queries(self, x: Tensor, queries: Tensor) -> Tensor:
+        return torch.einsum("bld,bmd->blm", x, queries)
+
+    def attend_from(self, queries, key, value, scale, allowed=None) -> Tensor:
+        allowed = self.valid[..., None] if allowed is None else allowed & self.valid[..., None]
+        allowed = torch.where(allowed.any(1, keepdim=True), allowed, self.valid[..., None])  # (B, L, M)
+        logits = torch.einsum("bmhd,blhd->bhml", queries, key) * scale
+        logits = logits.masked_fill(~allowed.transpose(1, 2)[:, None], -torch.inf)
+        return torch.einsum("bhml,blhd->bmhd", logits.softmax(-1).nan_to_num(0), value)
+
+    def attend_to(self, query, keys, values, scale) -> Tensor:
+        weight = (torch.einsum("blhd,bmhd->bhlm", query, keys) * scale).softmax(-1)
+        return torch.einsum("bhlm,bmhd->blhd", weight, values)
+
     def _pairs(self) -> Tensor:
         apart = ~torch.eye(self.valid.shape[1], dtype=torch.bool)
         return self.valid[:, :, None] & self.valid[:, None] & apart
