@@ -50,6 +50,22 @@ class EdgeFeatures(TypedDict):
 
 
 @dataclass(frozen=True)
+class ObjectSchema:
+    """What is to be found in each jet.
+
+    Parameters
+    ----------
+    constituents : str
+        The stream that the objects are made of.
+    class_names : list[str]
+        Names of their classes, in the order of their numbers; the null class has the number after them.
+    """
+
+    constituents: str
+    class_names: list[str]
+
+
+@dataclass(frozen=True)
 class Schema:
     """What is read from the file: the only facts that data and models share.
 
@@ -63,12 +79,15 @@ class Schema:
         Stream -> name of its dataset in the file, where the two differ.
     edges : dict[str, list[str]]
         Stream -> features of the pairs of its constituents, in column order.
+    objects : ObjectSchema | None
+        What a mask decoder finds; None: nothing.
     """
 
     variables: dict[str, list[str]] = field(default_factory=dict)
     global_object: str = "jets"
     input_map: dict[str, str] = field(default_factory=dict)
     edges: dict[str, list[str]] = field(default_factory=dict)
+    objects: ObjectSchema | None = None
 
     def dataset(self, stream: str) -> str:
         """Name of the stream's dataset in the file: global and parameters are fields of the global object."""
@@ -150,3 +169,10 @@ class Batch:
 def _joined(parts: Sequence[Labels]) -> dict[str, dict[str, Tensor]]:
     """Labels or columns of several batches, one after the other."""
     return {s: {k: torch.cat([part[s][k] for part in parts]) for k in of} for s, of in parts[0].items()}
+
+
+def ragged(inputs: Inputs, stream: str) -> Ragged:
+    """The constituents of a stream."""
+    x = inputs[stream]
+    assert isinstance(x, Ragged), f"stream {stream} is not ragged"
+    return x

@@ -49,6 +49,7 @@ from salt.cli.words import faults
 from salt.cli.written import absolute_paths, whole_numbers_first
 from salt.data.datamodule import SaltDataModule
 from salt.data.death import ended_by_signals
+from salt.data.objects import MaskformerConfig
 from salt.loggers.guard import build as build_logger
 from salt.training.checkpoints import best, readable
 from salt.training.company import COMPANY
@@ -155,7 +156,7 @@ class SaltCLI(LightningCLI):
         parser.link_arguments("name", "model.name")
         parser.link_arguments("data.norm_dict", "model.norm_dict")
         parser.link_arguments(
-            ("data.variables", "data.global_object", "data.input_map", "data.edge_constructors"),
+            ("data.variables", "data.global_object", "data.input_map", "data.edge_constructors", "data.mf_config"),
             "model.model.init_args.schema",
             compute_fn=_schema,
         )
@@ -275,10 +276,15 @@ def _schema(
     global_object: str,
     input_map: dict[str, str] | None,
     edge_constructors: list[EdgeFeatures] | None,
+    mf_config: Namespace | None,
 ) -> dict[str, Any]:
     """Arguments of the Schema: the parser builds dataclasses itself."""
     edges = {item["input_name"]: item["edge_features"] for item in edge_constructors or []}
-    return {"variables": variables, "global_object": global_object, "input_map": input_map or {}, "edges": edges}
+    objects = None
+    if mf_config is not None:  # of a dataclass the parser makes a class_path and its init_args, or these alone
+        objects = MaskformerConfig.of(mf_config.get("init_args", mf_config).as_dict()).schema
+    schema = {"variables": variables, "global_object": global_object, "input_map": input_map or {}}
+    return {**schema, "edges": edges, "objects": objects}
 
 
 def _required_labels(model: SaltModule) -> dict[str, list[str]]:

@@ -5,15 +5,16 @@ Shapes: B jets, M object slots of each, t constituents of all jets, packed.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from salt.ragged import Ragged, Segments
-from salt.types import Batch
+from salt.types import Batch, ObjectSchema
 
 OBJECTS = "objects"
 """The stream of the objects."""
@@ -68,6 +69,19 @@ class ObjectConfig:
         """Class, for the model, of a slot without an object."""
         return next(v["mapped"] for name, v in (self.object_classes or {}).items() if name in {None, "null"})
 
+    @cached_property
+    def class_names(self) -> list[str]:
+        """Names of the classes in the order of their numbers, without the null class, which must be the last."""
+        if self.null_class != max(self.class_map.values()):
+            raise ValueError(
+                f"{_KEY}.object_classes: null is mapped to {self.null_class}, but must come last: map it to "
+                f"{max(self.class_map.values())}"
+            )
+        names: dict[int, str] = {}
+        for name, values in (self.object_classes or {}).items():
+            names.setdefault(values["mapped"], str(name))  # of several that are one class, the first
+        return [names[number] for number in range(self.null_class)]
+
     def mapped(self, classes: Tensor) -> Tensor:
         """Classes for the model, int64, of classes in the file, of any shape."""
         raw = torch.tensor(sorted(self.class_map), device=classes.device)
@@ -101,6 +115,16 @@ class MaskformerConfig:
         if self.object.class_label is None:
             raise ValueError(f"{_KEY}.class_label must name the field of the object's class")
         assert self.object.class_map  # raises where the config is wrong
+
+    @classmethod
+    def of(cls, config: Mapping[str, Mapping[str, Any]]) -> MaskformerConfig:
+        """What a mapping of a YAML file says."""
+        return cls(**{part: ObjectConfig(**of) for part, of in config.items()})
+
+    @property
+    def schema(self) -> ObjectSchema:
+        """What a model must know of it."""
+        return ObjectSchema(self.constituent.name, self.object.class_names)
 
     def required_labels(self) -> dict[str, list[str]]:
         """Stream -> labels that the classes and masks of objects are made of."""

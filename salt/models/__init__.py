@@ -1,6 +1,8 @@
 """The face that YAML names: `class_path: salt.models.X`."""
 
 from salt.models.jettagger import JetTagger
+from salt.models.maskformer import MaskDecoder
+from salt.models.object_losses import ObjectLosses as MaskFormerLoss
 from salt.models.r21xbb import R21Xbb
 from salt.models.saltmodel import SaltModel
 from salt.nn.attention import ScaledDotProductAttention
@@ -36,6 +38,8 @@ __all__ = [
     "InputNorm",
     "JetTagger",
     "MultiheadAttention",
+    "MaskDecoder",
+    "MaskFormerLoss",
     "NodeQueryGAP",
     "Pooling",
     "PositionalEncoder",

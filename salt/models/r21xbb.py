@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from salt.layout import Layout, Packed
-from salt.models.tagger import Tagger, dense, ragged
-from salt.types import Inputs, Preds, Schema
+from salt.models.tagger import Tagger, dense
+from salt.types import Inputs, Preds, Schema, ragged
 
 
 class R21Xbb(Tagger):

@@ -11,8 +11,11 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from salt.data.objects import OBJECTS
 from salt.layout import Layout, Packed
 from salt.models.featurewise import after_encoder, before_layers, by_layer
+from salt.models.maskformer import MaskDecoder
+from salt.models.object_finder import ObjectFinder
 from salt.models.streams import check_edges, check_reads, check_streams
 from salt.models.tagger import Tagger, dense, ragged
 from salt.nn.edges import EdgeInitNet
@@ -20,7 +23,7 @@ from salt.nn.embedding import InitNet
 from salt.nn.encoder import Between, Encoded, Encoder, Tokens, unencoded
 from salt.nn.merging import StreamMerge
 from salt.nn.pooling import Pooling
-from salt.types import GLOBAL, PARAMETERS, Inputs, Preds, Schema
+from salt.types import GLOBAL, PARAMETERS, Batch, Columns, Inputs, Preds, Schema, ragged
 
 
 class SaltModel(Tagger):
@@ -48,6 +51,8 @@ class SaltModel(Tagger):
         own) and global; None: parameters, if there are any, are inputs of the init nets.
     edge_init_nets : list[dict[str, Any]] | None
         Arguments of one `EdgeInitNet` for each stream whose pairs the encoder looks at (`data.edge_constructors`).
+    mask_decoder : MaskDecoder | None
+        Finds objects (data.mf_config) among the encoded constituents, for tasks on the stream `objects`; None: none.
     """
 
     def __init__(
@@ -60,6 +65,7 @@ class SaltModel(Tagger):
         merge_dict: dict[str, list[str]] | None = None,
         featurewise_nets: list[dict[str, Any]] | None = None,
         edge_init_nets: list[dict[str, Any]] | None = None,
+        mask_decoder: MaskDecoder | None = None,
     ) -> None:
         super().__init__(schema, tasks)
         check_streams(schema, init_nets, encoder, pool_net, merge_dict or {})
@@ -74,8 +80,14 @@ class SaltModel(Tagger):
         self.featurewise_encoder = before_layers(schema, of.get("encoder"), encoder)
         size = self._nets()[0].net.output_size if encoder is None else encoder.output_size
         self.featurewise_global = after_encoder(schema, of.get("global"), size)
-        check_reads(schema, self.heads(), [net.input_name for net in self._nets()], pool_net, self.merge_dict)
-        check_edges(schema, [net.input_name for net in self._nets()], self._edge_nets(), encoder)
+        streams = [net.input_name for net in self._nets()]
+        readers = self.heads() if mask_decoder is None else self.row_heads()
+        check_reads(schema, readers, streams, pool_net, self.merge_dict)
+        check_edges(schema, streams, self._edge_nets(), encoder)
+        self.mask_decoder = mask_decoder
+        self._finder: ObjectFinder | None = None
+        if mask_decoder is not None:
+            self._finder = ObjectFinder(mask_decoder, schema.objects, self.heads(), streams)
 
     def _nets(self) -> list[InitNet]:
         return cast(list[InitNet], list(self.init_nets))
@@ -89,10 +101,13 @@ class SaltModel(Tagger):
         encoded = self._encode(embedded, dense(inputs, PARAMETERS)) if embedded else None
         pooled = self._pool(encoded, inputs)
         streams = {tokens.name: tokens for tokens in encoded.streams} if encoded is not None else {}
-        preds: Preds = {}
+        found = self._finder.find(streams.values()) if self._finder is not None else None
+        preds: Preds = {} if found is None else dict(found.preds)
         for task in self.heads():
             if task.input_name == self.schema.global_object:
                 preds[task.name] = task(pooled, None, None)
+            elif found is not None and task.input_name == OBJECTS:
+                preds[task.name] = task(found.embed, None, None)
             else:
                 tokens = streams[task.input_name]
                 preds[task.name] = task(tokens.x, pooled, tokens.layout)
@@ -142,3 +157,25 @@ class SaltModel(Tagger):
             return None
         more = dense(inputs, GLOBAL)
         return pooled if more is None else torch.cat([pooled, more], -1)
+
+    def finder(self) -> ObjectFinder | None:
+        """What finds objects; None where there is no mask decoder."""
+        return self._finder
+
+    def losses(self, preds: Preds, batch: Batch, house: type[Layout] = Packed) -> dict[str, tuple[Tensor, Tensor]]:
+        """Sum and count of each loss: of tasks, and of the mask decoder."""
+        found = {} if self._finder is None else self._finder.losses(preds, batch, house)
+        return super().losses(preds, batch, house) | found
+
+    def loss_weights(self) -> dict[str, float]:
+        """Name of each loss -> its weight in the total."""
+        return super().loss_weights() | ({} if self._finder is None else self._finder.loss_weights())
+
+    def outputs(
+        self, preds: Preds, inputs: Inputs, columns: Columns, house: type[Layout] = Packed
+    ) -> dict[str, dict[str, Tensor]]:
+        """Physical values of each task, and what the mask decoder says of objects and their constituents."""
+        outputs = super().outputs(preds, inputs, columns, house)
+        if self._finder is not None:
+            outputs |= self._finder.outputs(preds, self._finder.layout(inputs, house))
+        return outputs

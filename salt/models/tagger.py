@@ -12,10 +12,11 @@ from typing import cast
 
 from torch import Tensor, nn
 
+from salt.data.objects import OBJECTS
 from salt.layout import Layout, Packed
-from salt.ragged import Ragged
+from salt.models.object_finder import ObjectFinder
 from salt.tasks.base import Task
-from salt.types import Batch, Columns, Inputs, Preds, Schema
+from salt.types import Batch, Columns, Inputs, Preds, Schema, ragged
 
 
 class Tagger(nn.Module, ABC):
@@ -38,6 +39,18 @@ class Tagger(nn.Module, ABC):
         """The tasks."""
         return cast(list[Task], list(self.tasks))
 
+    def row_heads(self) -> list[Task]:
+        """The tasks whose answers are in the order of their labels: not those on objects, which are matched first."""
+        return [task for task in self.heads() if task.input_name != OBJECTS]
+
+    def finder(self) -> ObjectFinder | None:
+        """What finds objects in jets; None: nothing does."""
+        return None
+
+    def loss_weights(self) -> dict[str, float]:
+        """Name of each loss -> its weight in the total."""
+        return {task.name: task.weight for task in self.heads()}
+
     @abstractmethod
     def forward(self, inputs: Inputs, house: type[Layout] = Packed) -> Preds:
         """Normalised inputs of each stream to the raw output of each task.
@@ -51,12 +64,12 @@ class Tagger(nn.Module, ABC):
         """
 
     def losses(self, preds: Preds, batch: Batch, house: type[Layout] = Packed) -> dict[str, tuple[Tensor, Tensor]]:
-        """Sum and count of each task's loss: whoever trains divides, over all ranks."""
+        """Sum and count of each loss: whoever trains divides, over all ranks."""
         return {
             task.name: task.loss(
                 preds[task.name], dict(batch.labels[task.input_name]), self.layout_of(task, batch.inputs, house)
             )
-            for task in self.heads()
+            for task in self.row_heads()
         }
 
     def outputs(
@@ -83,8 +96,8 @@ class Tagger(nn.Module, ABC):
         }
 
     def layout_of(self, task: Task, inputs: Inputs, house: type[Layout]) -> Layout | None:
-        """Where the rows of a task's stream are; None: it has one a jet."""
-        if task.input_name == self.schema.global_object:
+        """Where the rows of a task's stream are; None: each jet has the same number."""
+        if task.input_name in {self.schema.global_object, OBJECTS}:
             return None
         return house.of(ragged(inputs, task.input_name))[1]
 
@@ -101,13 +114,6 @@ class Tagger(nn.Module, ABC):
         for task in self.heads():
             found[task.input_name] += [name for name in names(task) if name not in found[task.input_name]]
         return {stream: of for stream, of in found.items() if of}
-
-
-def ragged(inputs: Inputs, stream: str) -> Ragged:
-    """The constituents of a stream."""
-    x = inputs[stream]
-    assert isinstance(x, Ragged), f"stream {stream} is not ragged"
-    return x
 
 
 def dense(inputs: Inputs, stream: str) -> Tensor | None:

@@ -74,6 +74,23 @@ class Task(nn.Module, ABC):
     def loss(self, raw: Tensor, labels: dict[str, Tensor], layout: Layout | None) -> tuple[Tensor, Tensor]:
         """Sum of the losses and what to divide it by (weights, constituents, positive pairs)."""
 
+    def distance(self, raw: Tensor, labels: Mapping[str, Tensor]) -> Tensor | None:
+        """How far each answer is from each truth, for whoever matches objects; None: it does not say.
+
+        Parameters
+        ----------
+        raw : Tensor
+            (B, Q, ...) what `forward` has given for the Q objects that were looked for in each jet.
+        labels : Mapping[str, Tensor]
+            Labels (B, M) of the M objects that there are.
+
+        Returns
+        -------
+        Tensor | None
+            (B, Q, M)
+        """
+        return None
+
     def monitor(self, options: MetricOptions, is_global: bool) -> Monitor | None:
         """What counts its answers in each validation; None: its loss tells all there is to tell.
 

@@ -92,15 +92,25 @@ class RegressionTaskBase(Task):
     def loss(self, raw: Tensor, labels: dict[str, Tensor], layout: Layout | None) -> tuple[Tensor, Tensor]:
         """Sum of the weighted losses over all targets that are finite, and their number."""
         raw = in_full(raw)
-        scaled = [
-            scale.learnt(labels[target].to(raw.dtype), labels)
-            for target, scale in zip(self.targets, self.scales, strict=True)
-        ]
-        target = torch.stack(scaled, -1)
+        target = self._scaled(labels, raw.dtype)
         finite = target.isfinite()
         # what has no target gets one that nothing can be learnt from: NaN, and overflow, would reach the gradient
         target = target.where(finite, raw[..., : len(self.targets)].detach())
         return known_sum(self.losses(raw, target), finite, labels, self.sample_weight), finite.sum()
+
+    def distance(self, raw: Tensor, labels: Mapping[str, Tensor]) -> Tensor:
+        """(B, Q, M) mean over the targets of how far answers (B, Q, R) and truths (B, M) lie apart, once scaled."""
+        raw = in_full(raw)
+        apart = (raw[:, :, None, : len(self.targets)] - self._scaled(labels, raw.dtype)[:, None]).abs()
+        return apart.where(apart.isfinite(), 0).mean(-1)
+
+    def _scaled(self, labels: Mapping[str, Tensor], dtype: torch.dtype) -> Tensor:
+        """What is learnt (..., R) of the targets."""
+        learnt = [
+            scale.learnt(labels[target].to(dtype), labels)
+            for target, scale in zip(self.targets, self.scales, strict=True)
+        ]
+        return torch.stack(learnt, -1)
 
     @abstractmethod
     def losses(self, raw: Tensor, target: Tensor) -> Tensor:

@@ -16,8 +16,11 @@ from salt.models.tagger import Tagger
 from salt.ragged import Ragged, Segments
 from salt.types import Batch, Labels, Preds
 
-SMALL_IS_GOOD = re.compile(r"(_|/)(loss|calibration_error|resolution)(_epoch|_step)?$")
-GREAT_IS_GOOD = re.compile(r"_(accuracy|auc|auc_\w+_vs_[\w.]+|rejection_\w+_at_[\w.]+|efficiency|purity)$")
+SMALL_IS_GOOD = re.compile(r"(_|/)(loss|calibration_error|resolution|match_fake)(_epoch|_step)?$")
+GREAT_IS_GOOD = re.compile(
+    r"_(accuracy|accuracy_micro|accuracy_macro|exact_match|eff|pur|auc|auc_\w+_vs_[\w.]+|rejection_\w+_at_[\w.]+"
+    r"|efficiency|purity)$"
+)
 NEAR_ZERO_IS_GOOD = re.compile(r"_bias$")
 NEAR_ONE_IS_GOOD = re.compile(r"_pull_width$")
 
@@ -73,8 +76,8 @@ class Figures:
 
     def __init__(self, model: Tagger, options: MetricOptions, pt_variable: str | None = None) -> None:
         self._jets = model.schema.global_object
-        self._streams = {task.name: task.input_name for task in model.heads()}
-        found = {task.name: task.monitor(options, task.input_name == self._jets) for task in model.heads()}
+        self._streams = {task.name: task.input_name for task in model.row_heads()}
+        found = {task.name: task.monitor(options, task.input_name == self._jets) for task in model.row_heads()}
         self.monitors: dict[str, Monitor] = {name: monitor for name, monitor in found.items() if monitor is not None}
         self._waiting: list[_Waiting] = []
         self._num_waiting = 0

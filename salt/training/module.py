@@ -250,7 +250,7 @@ class SaltModule(lightning.LightningModule):
         return {task: global_mean(total, count) for task, (total, count) in losses.items()}
 
     def _total(self, means: dict[str, Tensor]) -> Tensor:
-        weighted = [task.weight * means[task.name] for task in self.model.heads()]
+        weighted = [weight * means[name] for name, weight in self.model.loss_weights().items()]
         if self.loss_mode == "GLS":
             return geometric_mean(torch.stack(weighted))
         return torch.stack(weighted).sum()
