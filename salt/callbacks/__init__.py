@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from salt.callbacks.confusion import ConfusionMatrixCallback
     from salt.callbacks.gradients import GradientLogger
     from salt.callbacks.gradients import GradientLogger as GradientLoggerCallback
+    from salt.callbacks.maskformer_metrics import MaskformerMetrics
     from salt.callbacks.performance import PerformanceWriter
     from salt.callbacks.prediction_writer import PredictionWriter
     from salt.callbacks.save_config import SaveConfigCallback
@@ -19,6 +20,7 @@ __all__ = [
     "ConfusionMatrixCallback",
     "GradientLogger",
     "GradientLoggerCallback",
+    "MaskformerMetrics",
     "PerformanceWriter",
     "PredictionWriter",
     "SaveConfigCallback",
@@ -31,6 +33,7 @@ PLACES = {
     "ConfusionMatrixCallback": ("confusion", "ConfusionMatrixCallback"),
     "GradientLogger": ("gradients", "GradientLogger"),
     "GradientLoggerCallback": ("gradients", "GradientLogger"),  # upstream's name
+    "MaskformerMetrics": ("maskformer_metrics", "MaskformerMetrics"),
     "PerformanceWriter": ("performance", "PerformanceWriter"),
     "PredictionWriter": ("prediction_writer", "PredictionWriter"),
     "SaveConfigCallback": ("save_config", "SaveConfigCallback"),

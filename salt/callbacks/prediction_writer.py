@@ -12,15 +12,15 @@ from glob import escape
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-import torch
 import torch.distributed as dist
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from torch import Tensor
 
+from salt.callbacks.object_tables import ObjectTables, as_array
 from salt.data.evaluation import Column, EvaluationFile, unfinished
 from salt.data.fields import check_type
+from salt.data.objects import OBJECTS
 from salt.data.reader import Reader
 from salt.data.sources import open_sample
 from salt.ragged import Ragged
@@ -41,7 +41,8 @@ class PredictionWriter(Callback):
     write_tracks : bool
         Write the outputs of tasks on streams with "tracks" in their name; those on other streams always are.
     write_objects : bool
-        Write the outputs of tasks on objects; no task has any yet.
+        Write what a mask decoder finds: the datasets of objects and of their masks, and for each constituent the
+        number of its object, MaskIndex. The truth is written beside where the test file has it.
     half_precision : bool
         Write predictions as float16; fields of the test file keep their type.
     extra_vars : dict[str, list[str]] | None
@@ -76,6 +77,7 @@ class PredictionWriter(Callback):
         self._tasks: dict[str, list[Any]] = {}
         self._fields: dict[str, list[str]] = {}
         self._longer: set[str] = set()
+        self._objects: ObjectTables | None = None
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Agree with the other ranks on names of the parts, by which whoever is left can remove them."""
@@ -95,13 +97,16 @@ class PredictionWriter(Callback):
             reason = "this is a fast_dev_run" if is_trial else "no checkpoint is tested"
             info("PredictionWriter writes nothing: %s", reason)
             return
-        if self.write_objects:
-            warn("PredictionWriter write_objects: no task of this model has objects")
         data = trainer.datamodule  # type: ignore[attr-defined]
+        found = data.options.mf_config if self.write_objects else None
+        if self.write_objects and found is None:
+            warn("PredictionWriter write_objects: data.mf_config is not set, so there are no objects")
         sample = open_sample(data.files["test"], "data.test_file")
         self._reader = Reader(sample, data.recipe("test"), sample.key)
         path = self._path(Path(str(trainer.ckpt_path)), Path(sample.files[0].path), self.test_suff or data.test_suff)
         self._tasks = self._written_tasks(pl_module)
+        if found is not None:
+            self._tasks.setdefault(found.constituent.name, [])
         self._fields = {stream: self._copied_fields(stream) for stream in self._tasks}
         self._say_ratios(data.test_columns(), sample.files[0].path)
         if path.exists():
@@ -110,6 +115,9 @@ class PredictionWriter(Callback):
         part = None if self._token is None else f"{self._token}-{trainer.global_rank}"
         self._output = EvaluationFile(path, self._reader, part)
         self._output.note_tested(data.num_test_jets)
+        if found is not None:
+            objects = [task for task in pl_module.model.tasks if task.input_name == OBJECTS]  # type: ignore[union-attr]
+            self._objects = ObjectTables(found, self._output, objects, self.extra_vars, self.half_precision)
 
     def _path(self, checkpoint: Path, test_file: Path, end: str | None) -> Path:
         """Name of the file that is written."""
@@ -122,7 +130,7 @@ class PredictionWriter(Callback):
         """Stream -> its tasks, of those that are written."""
         streams: dict[str, list[Any]] = {}
         for task in pl_module.model.tasks:  # type: ignore[union-attr]
-            if self.write_tracks or "tracks" not in task.input_name:
+            if task.input_name != OBJECTS and (self.write_tracks or "tracks" not in task.input_name):
                 streams.setdefault(task.input_name, []).append(task)
         return streams
 
@@ -166,15 +174,22 @@ class PredictionWriter(Callback):
         schema = trainer.datamodule.schema  # type: ignore[attr-defined]
         constituents = [stream for stream in schema.variables if isinstance(batch.inputs[stream], Ragged)]
         first = next((stream for stream in constituents if stream in self._tasks), None)
+        index, model = batch.index.cpu().numpy(), str(pl_module.name)
         for stream, tasks in self._tasks.items():
             name = schema.dataset(stream)
             inputs = batch.inputs.get(stream)
             segments = inputs.segments if isinstance(inputs, Ragged) else None
-            columns = self._columns(tasks, outputs, str(pl_module.name))
+            columns = self._columns(tasks, outputs, model)
+            if self._objects is not None and stream == self._objects.constituents:
+                columns |= self._objects.columns(outputs, model)
             mask = segments is not None and (stream == first == name or self.names == "consistent")
             new = {*columns, "mask"} if mask else {*columns}
             fields = [field for field in self._fields[stream] if field not in new]
-            self._output.write(stream, fields, columns, batch.index.cpu().numpy(), segments, mask)
+            self._output.write(stream, fields, columns, index, segments, mask)
+        if self._objects is not None:
+            of = batch.inputs[self._objects.constituents]
+            assert isinstance(of, Ragged)
+            self._objects.write(outputs, model, index, of.segments)
 
     def _columns(self, tasks: list[Any], outputs: Mapping[str, Mapping[str, Tensor]], model: str) -> dict[str, Column]:
         """Name in the file -> predictions, of the tasks of one stream."""
@@ -184,7 +199,7 @@ class PredictionWriter(Callback):
                 name = task.upstream_name(column, model) if self.names == "upstream" else f"{model}_{column}"
                 if name in columns:
                     name = self._told_apart(name, f"{model}_{task.name}_{column}", task)
-                columns[name] = Column(self._array(values), task.padding)
+                columns[name] = Column(as_array(values, self.half_precision), task.padding)
         return columns
 
     def _told_apart(self, name: str, longer: str, task: Any) -> str:
@@ -193,12 +208,6 @@ class PredictionWriter(Callback):
             warn("two tasks on %s write %r: that of %r is called %r", task.input_name, name, task.name, longer)
             self._longer.add(longer)
         return longer
-
-    def _array(self, values: Tensor) -> np.ndarray:
-        """Predictions (B,) or (T,) in the type that the file has."""
-        if values.is_floating_point():
-            return values.detach().to("cpu", torch.float16 if self.half_precision else torch.float32).numpy()
-        return values.detach().to("cpu", torch.int64).numpy()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Leave no half of a file, not even of a rank that was killed."""

@@ -11,7 +11,7 @@ import os
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
@@ -102,18 +102,15 @@ class EvaluationFile:
             Add the field `mask`: True where a slot holds no constituent.
         """
         reader = self.reader.streams[stream]
-        first, last = int(index.min()), int(index.max())
-        jets = np.sort(index) - first
-        records = reader.table.read(first, last - first + 1)[jets]
+        records = self.records(reader.table, index)
         dtype = [(field, records.dtype[field]) for field in fields]
         dtype += [(column, values.dtype) for column, (values, _) in columns.items()]
         dtype += [("mask", np.dtype(bool))] if mask else []
         rows = np.empty(records.shape, dtype)
         for field in fields:
             rows[field] = records[field]
-        order = np.searchsorted(jets, index - first)
-        kept = reader.kept(records, self.reader.jets.read(first, last - first + 1)[jets]) if segments else None
-        places = self._places(stream, order, kept, segments)
+        kept = self.kept(stream, index) if segments else None
+        places = self._places(stream, file_order(index), kept, segments)
         for column, (values, padding) in columns.items():
             rows[column] = padding if segments is not None else 0
             rows[column][places] = values
@@ -121,7 +118,27 @@ class EvaluationFile:
             rows["mask"] = True
             if kept is not None:
                 rows["mask"][:, : kept.shape[1]] = ~kept
-        self._append(reader.table, rows, list(columns), first, last)
+        self.append(reader.table.name, reader.table.attrs, rows, list(columns), index)
+
+    def records(self, table: Table, index: np.ndarray) -> np.ndarray:
+        """Records (n,) or (n, L) of the jets of a batch, in the order of the file."""
+        first, last = int(index.min()), int(index.max())
+        return table.read(first, last - first + 1)[np.sort(index) - first]
+
+    def kept(self, stream: str, index: np.ndarray) -> np.ndarray:
+        """(n, l) bool: which of the first slots of a batch's jets were read, in the order of the file."""
+        reader = self.reader.streams[stream]
+        return reader.kept(self.records(reader.table, index), self.records(self.reader.jets, index))
+
+    def padded(
+        self, stream: str, values: np.ndarray, padding: float, index: np.ndarray, segments: Segments
+    ) -> np.ndarray:
+        """Values (t, ...) of a batch's constituents in their slots (n, L, ...), in the order of the file."""
+        places = self._places(stream, file_order(index), self.kept(stream, index), segments)
+        slots = self.reader.streams[stream].table.shape[1]
+        padded = np.full((len(index), slots, *values.shape[1:]), padding, values.dtype)
+        padded[places] = values
+        return padded
 
     def _places(
         self, stream: str, order: np.ndarray, kept: np.ndarray | None, segments: Segments | None
@@ -134,9 +151,25 @@ class EvaluationFile:
             raise ValueError(f"the constituents of {stream!r} are not those that were tested")
         return order[jets], slots
 
-    def _append(self, table: Table, rows: np.ndarray, predicted: list[str], first: int, last: int) -> None:
-        """Write rows (n,) or (n, L), of jets between these two, at the end of the dataset."""
-        name = table.name
+    def append(
+        self, name: str, attrs: Mapping[str, Any], rows: np.ndarray, predicted: list[str], index: np.ndarray
+    ) -> None:
+        """Write the jets of a batch at the end of a dataset.
+
+        Parameters
+        ----------
+        name : str
+            The dataset.
+        attrs : Mapping[str, Any]
+            Its attributes.
+        rows : np.ndarray
+            (n, ...) in the order of the file.
+        predicted : list[str]
+            Which of its columns are predictions.
+        index : np.ndarray
+            (n,) numbers of the jets.
+        """
+        first, last = int(index.min()), int(index.max())
         if name not in self._file:
             jet_bytes = rows.dtype.itemsize * int(np.prod(rows.shape[1:]))
             chunk = min(max(CHUNK_BYTES // max(jet_bytes, 1), 1), len(rows))
@@ -150,13 +183,15 @@ class EvaluationFile:
                 compression_opts=1,
                 shuffle=True,
             )
-            dataset.attrs.update(table.attrs)
+            dataset.attrs.update(attrs)
             dataset.attrs[PREDICTED] = predicted
             self._done[name] = -1
         dataset = self._file[name]
         done = len(dataset)
         if first <= self._done[name]:
-            raise ValueError(f"{table.place(first)} was tested after jet {self._done[name]}; test in file order")
+            raise ValueError(
+                f"{self.reader.jets.place(first)} was tested after jet {self._done[name]}; test in file order"
+            )
         self._done[name] = last
         dataset.resize(done + len(rows), axis=0)
         dataset[done:] = rows
@@ -190,6 +225,11 @@ class EvaluationFile:
         """Close the file and remove it."""
         self._file.close()
         self._unfinished.unlink(missing_ok=True)
+
+
+def file_order(index: np.ndarray) -> np.ndarray:
+    """(n,) place that each jet of a batch has among them in the file."""
+    return np.argsort(np.argsort(index))
 
 
 def fingerprint(sample: Sample, num_jets: int) -> str:

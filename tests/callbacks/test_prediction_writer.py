@@ -188,4 +188,4 @@ def test_two_tasks_with_one_column_are_told_apart_by_the_name_of_the_second(test
 
 def test_write_objects_without_objects_is_told(test_with, caplog):
     test_with(PredictionWriter(write_objects=True))
-    assert "no task of this model has objects" in caplog.text
+    assert "data.mf_config is not set, so there are no objects" in caplog.text
