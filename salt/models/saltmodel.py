@@ -17,7 +17,7 @@ from salt.models.featurewise import after_encoder, before_layers, by_layer
 from salt.models.maskformer import MaskDecoder
 from salt.models.object_finder import ObjectFinder
 from salt.models.streams import check_edges, check_reads, check_streams
-from salt.models.tagger import Tagger, dense, ragged
+from salt.models.tagger import Tagger, dense
 from salt.nn.edges import EdgeInitNet
 from salt.nn.embedding import InitNet
 from salt.nn.encoder import Between, Encoded, Encoder, Tokens, unencoded
