@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from salt.data.names import NUM_NEAREST, by_nearness
 from salt.training import checkpoints
 from salt.training.run_files import exists, is_url, joined
+from salt.training.weights import read_weights
 
 info = rank_zero_only(logging.getLogger(__name__).info)
 warn = rank_zero_only(logging.getLogger(__name__).warning)
@@ -58,7 +59,7 @@ class InitFrom:
         path = checkpoint_of(self.ckpt)
         here = _beginning(module)
         settings = _shown(module.state_dict()).keys() - here.keys()  # the weights of classes in a loss: the config's
-        there = _shown(checkpoints.read(path)["state_dict"])
+        there = _shown(read_weights(path))
         there = {name: weight for name, weight in there.items() if name not in settings}
         both = dict.fromkeys([*here, *there])
         _check_patterns("include", self.include, [name for name in here if name in there])

@@ -84,7 +84,13 @@ class Start:
                 f"this checkpoint is of a training with the optimiser {before}; model.optimizer is {now}\n"
                 f"  mend: set it to {before}; or begin a new training with these weights: model.init_from.ckpt"
             )
-        groups = [group for state in checkpoint.get("optimizer_states", []) for group in state["param_groups"]]
+        states = checkpoint.get("optimizer_states", [])
+        if not all("param_groups" in state for state in states):  # upstream's hybrid has two states in one
+            raise ValueError(
+                "the state of this checkpoint's optimiser is not one that can go on here\n"
+                "  mend: begin a new training with these weights: model.init_from.ckpt"
+            )
+        groups = [group for state in states for group in state["param_groups"]]
         trained, there = len(self._trained()), sum(len(group["params"]) for group in groups)
         if groups and trained != there:
             raise ValueError(
