@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -14,7 +15,7 @@ from torch import nn
 
 from salt.cli.nodes import key_of
 from salt.cli.resolve import Asked, resolve
-from salt.cli.widths import misfits
+from salt.cli.widths import MODEL, misfits
 from salt.data.names import unknown
 from salt.models.tagger import Tagger
 from salt.training.mup import MupConfig, Width, shapes_of, write_shapes
@@ -25,11 +26,19 @@ log = logging.getLogger(__name__)
 ARGUMENTS = "model.model.init_args"
 
 
-@rank_zero_only
+LONGEST_WAIT = 60.0
+"""Seconds that a rank waits for the shapes that the first one makes."""
+
+
 def make_missing(config: Namespace, asked: Asked) -> None:
-    """Write the shapes that a training needs, if there is no file with them."""
-    if config.model.get("mup_config") is not None and not exists(_read(config).file):
+    """Have the shapes that a training needs written, by the first rank, if there is no file with them."""
+    if config.model.get("mup_config") is None or exists(file := _read(config).file):
+        return
+    if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
         write(config, asked)
+    end = time.monotonic() + LONGEST_WAIT
+    while not exists(file) and time.monotonic() < end:  # without it, whoever reads it says so
+        time.sleep(0.1)
 
 
 def write(config: Namespace, asked: Asked) -> None:
@@ -62,18 +71,30 @@ def _model(config: Namespace, asked: Asked, mup: MupConfig, which: str) -> nn.Mo
         _set_width(config.model.model.init_args, f"model.mup_config.{name}", width, getattr(width, which))
     with _silence():
         config = resolve(config, asked)
-    for path, wrong, expected, because in misfits(config):
-        raise ValueError(
-            f"{key_of(path)} is {wrong} in a model of another width (model.mup_config, parameter_{which}), but "
-            f"{because}\n"
-            f"  mend: leave {path[-1]} out, or let the width apply to it as well: it has to be {expected}"
-        )
+    _follow(config, mup, which)
     parser = ArgumentParser(exit_on_error=False)
     parser.add_argument("--model", type=Tagger)
     with torch.random.fork_rng(devices=[]):
-        built = parser.instantiate_classes(Namespace(model=config.model.model)).model
+        built = parser.instantiate(Namespace(model=config.model.model)).model
     assert isinstance(built, nn.Module)
     return built
+
+
+def _follow(config: Namespace, mup: MupConfig, which: str) -> None:
+    """Change the widths that follow from those that have changed; ValueError where these do not fit each other."""
+    own = {place for width in mup.widths.values() for place in width.places}
+    while found := next(misfits(config), None):
+        path, wrong, expected, because = found
+        if (path[len(MODEL)], path[-1]) in own:
+            raise ValueError(
+                f"{key_of(path)} is {wrong} in a model of another width (model.mup_config, parameter_{which}), but "
+                f"{because}\n"
+                "  mend: let the width apply to that as well: add it to apply_to and parameter_name"
+            )
+        node: Any = config
+        for key in path[:-1]:
+            node = node[key]
+        node[path[-1]] = expected
 
 
 def _set_width(arguments: Namespace, key: str, width: Width, value: int) -> None:

@@ -123,6 +123,18 @@ def test_shapes_are_made_where_they_are_missing_and_taken_where_they_are_there(f
     assert equal(weights("GNN_a"), weights("GNN_b"), "")
 
 
+def test_widths_that_follow_from_those_that_change_grow_with_them(overlay, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    mup = {"shape_path": "shapes", "embed_dim": EMBED_DIM}
+    encoder = {"init_args": {"out_dim": None}}  # all that comes after is as wide as the encoder
+    file = overlay(model={"mup_config": mup, "model": {"init_args": {"encoder": encoder}}})
+    assert setup_mup(["--config", "gnn.yaml", "--config", str(file)]) == 0
+    shapes = yaml.safe_load(Path("shapes/storeshapes").read_text())
+    assert shapes["pool_net.gate_nn.weight"] == [None, 32]
+    assert shapes["tasks.0.net.net.0.weight"] == [None, 32]
+    assert shapes["tasks.2.net.net.0.weight"] == [None, 96]  # two tracks, and their jet
+
+
 def test_setup_mup_writes_shapes_without_any_data(overlay, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     content = {"model": {"mup_config": {"shape_path": "shapes", "embed_dim": EMBED_DIM}}}
