@@ -30,12 +30,13 @@ class StreamMerge:
             layouts = [part.layout for part in parts]
             merged = type(layouts[0]).merge(layouts)
             self._merged[name] = merged
+            x = merged.join([part.x for part in parts])  # before its edges: see Merged.join_edges
             edges = (
                 merged.join_edges([part.edges for part in parts])
                 if any(part.edges is not None for part in parts)
                 else None
             )
-            self.streams.append(Tokens(name, merged.join([part.x for part in parts]), merged.layout, edges))
+            self.streams.append(Tokens(name, x, merged.layout, edges))
 
     def parted(self, streams: Sequence[Tokens]) -> list[Tokens]:
         """Streams that have come from `self.streams`, with the parts of each merged one in its place."""

@@ -152,6 +152,8 @@ def test_edges_follow_their_tokens_into_a_merged_stream(make_edge_model, make_ba
     apart, batch = make_edge_model(streams=("flows", "tracks")), make_batch([0, 3, 1, 4])
     merged = make_edge_model(streams=("flows", "tracks"), merge_dict={"all": ["flows", "tracks"]})
     torch.testing.assert_close(merged(batch.inputs), apart(batch.inputs))
+    one = make_batch([4], [2]).inputs
+    torch.testing.assert_close(merged(one, One), apart(one, One))
 
 
 def test_features_are_made_of_what_was_measured_and_not_of_what_is_normalised(make_edge_model, make_batch):
