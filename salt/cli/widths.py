@@ -15,7 +15,7 @@ import torch
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
 from salt.cli.configs import merge
-from salt.cli.nodes import Path, arguments, at, class_of, key_of, plain, put, spelled_out
+from salt.cli.nodes import OF_CLASS, Path, arguments, at, class_of, key_of, plain, put, spelled_out
 from salt.models.saltmodel import SaltModel
 from salt.nn.encoder import Encoder
 from salt.nn.layers import Dense
@@ -218,8 +218,16 @@ def completed(content: dict[str, Any], options: Mapping[str, Any]) -> dict[str, 
         What goes over it: a width there is not filled in, but others follow from it.
     """
     whole = merge(content, spelled_out(options, content))
-    for width in Widths(whole).found:
-        if width.width is None:
-            content = put(content, width.path, width.expected, whole)
-            log.info("filled %s = %s: %s", width.key, width.expected, width.because)
+    left_out = [width for width in Widths(whole).found if width.width is None]
+    for width in left_out:
+        content = put(content, width.path, width.expected, whole)
+        log.debug("filled %s = %s: %s", width.key, width.expected, width.because)
+    if left_out:
+        shown = ", ".join(f"{_short(width.path)} {width.expected}" for width in left_out)
+        log.info("filled in the widths that follow from others: %s", shown)
     return content
+
+
+def _short(path: Path) -> str:
+    """A key inside of the model, without what stands between all keys."""
+    return key_of(tuple(part for part in path if part not in {"model", "modules", *OF_CLASS}))

@@ -126,7 +126,7 @@ def test_variables_that_join_what_is_pooled_are_counted(gnn):
 
 
 def test_widths_that_are_not_given_follow(caplog):
-    caplog.set_level("INFO", "salt")
+    caplog.set_level("DEBUG", "salt")
     given = packaged()
     content = completed(given, {})
     assert given == packaged()
@@ -138,6 +138,9 @@ def test_widths_that_are_not_given_follow(caplog):
         f"filled {TASKS}[2].init_args.dense_config.input_size = 128: "
         f"{MODEL}.encoder.init_args.out_dim is 64 and 2 tokens are read at once"
     ) in caplog.messages
+    (said,) = [record.getMessage() for record in caplog.records if record.levelname == "INFO"]
+    assert said.startswith("filled in the widths that follow from others: init_nets[0].dense_config.output_size 64, ")
+    assert said.endswith("tasks[2].dense_config.input_size 128, tasks[2].dense_config.context_size 64")
 
 
 def test_a_width_of_the_command_line_is_followed_with_and_without_the_word_init_args():
