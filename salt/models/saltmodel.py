@@ -1,6 +1,7 @@
 """The model: embed each stream, encode them together, pool, and ask the tasks.
 
-Shapes: B jets, "..." the tokens of a layout, D width, P parameters, G variables of the stream `global`.
+Shapes: B jets, "..." the tokens of a layout, Q objects that are looked for, D width, P parameters, G variables of the
+stream `global`.
 """
 
 from __future__ import annotations
@@ -99,9 +100,9 @@ class SaltModel(Tagger):
         """Normalised inputs of each stream to the raw output of each task."""
         embedded = self._embed(inputs, house)
         encoded = self._encode(embedded, dense(inputs, PARAMETERS)) if embedded else None
-        pooled = self._pool(encoded, inputs)
         streams = {tokens.name: tokens for tokens in encoded.streams} if encoded is not None else {}
         found = self._finder.find(streams.values()) if self._finder is not None else None
+        pooled = self._pool(encoded, inputs, None if found is None else found.embed)
         preds: Preds = {} if found is None else dict(found.preds)
         for task in self.heads():
             if task.input_name == self.schema.global_object:
@@ -146,13 +147,13 @@ class SaltModel(Tagger):
         nets = iter(self.featurewise_encoder)
         return lambda x, layout: next(nets)(x, parameters, layout)
 
-    def _pool(self, encoded: Encoded | None, inputs: Inputs) -> Tensor | None:
-        """What is known of each jet (B, D + G); None: nobody asks for it."""
+    def _pool(self, encoded: Encoded | None, inputs: Inputs, queries: Tensor | None) -> Tensor | None:
+        """What is known of each jet (B, D + G), its objects (B, Q, D) included; None: nobody asks for it."""
         if encoded is None:
             jets = dense(inputs, self.schema.global_object)
             pooled = self._nets()[0](jets, jets, dense(inputs, PARAMETERS), None)
         elif self.pool_net is not None:
-            pooled = self.pool_net(encoded.together)
+            pooled = self.pool_net(encoded.together, queries)
         else:
             return None
         more = dense(inputs, GLOBAL)

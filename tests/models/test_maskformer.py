@@ -15,6 +15,7 @@ from salt.models import (
     Dense,
     GlobalAttentionPooling,
     MaskDecoder,
+    NodeQueryGAP,
     RegressionTask,
     SaltModel,
     Transformer,
@@ -31,22 +32,32 @@ WEIGHTS = {"object_class_ce": 2.0, "mask_ce": 10.0, "mask_dice": 2.0, "mask_foca
 
 @pytest.fixture
 def make(schema):
-    def model(streams=("tracks",), constituents="tracks", aux_loss=False, num_objects=NUM_QUERIES, loss=None, **layers):
+    def model(
+        streams=("tracks",),
+        constituents="tracks",
+        aux_loss=False,
+        num_objects=NUM_QUERIES,
+        loss=None,
+        pool=GlobalAttentionPooling,
+        **layers,
+    ):
         torch.manual_seed(3)
+        pool_net = pool(WIDTH)
         dense = {"input_size": WIDTH, "hidden_layers": [7]}
-        origins = {"output_size": 8, "context_size": WIDTH, **dense}
+        of_jets = {**dense, "input_size": pool_net.output_size, "output_size": 3}
+        origins = {"output_size": 8, "context_size": pool_net.output_size, **dense}
         made = SaltModel(
             replace(schema, objects=ObjectSchema(constituents, CLASSES)),
             [{"input_name": s, "dense_config": {"output_size": WIDTH, "hidden_layers": [5]}} for s in streams],
             nn.ModuleList(
                 [
-                    ClassificationTask("jets_classification", "jets", "flavour", {"output_size": 3, **dense}),
+                    ClassificationTask("jets_classification", "jets", "flavour", of_jets),
                     RegressionTask("regression", OBJECTS, ["pt", "Lxy"], dense, loss="L1Loss", weight=0.5),
                     ClassificationTask("track_origin", "tracks", "ftagTruthOriginLabel", origins),
                 ]
             ),
             encoder=Transformer(1, WIDTH, attn_kwargs={"num_heads": 2}, drop_registers=True),
-            pool_net=GlobalAttentionPooling(WIDTH),
+            pool_net=pool_net,
             mask_decoder=MaskDecoder(
                 embed_dim=WIDTH,
                 num_layers=3,
@@ -115,6 +126,7 @@ CASES = {
     "tokens do not look at queries": {"bidirectional_ca": False},
     "losses of all layers": {"aux_loss": True},
     "fewer queries than objects": {"num_objects": 2},
+    "pooled with the constituents": {"pool": NodeQueryGAP},
     "of another stream": {"streams": ("tracks", "flows"), "constituents": "flows"},
 }
 
@@ -135,7 +147,9 @@ def test_packed_equals_padded_in_values_and_gradients(make, make_batch, case, le
         torch.testing.assert_close(packed_grads[name], value, rtol=1e-12, atol=1e-11, msg=lambda m, n=name: f"{n}: {m}")
 
 
-@pytest.mark.parametrize("case", ["as published", "without masked attention", "of another stream"])
+@pytest.mark.parametrize(
+    "case", ["as published", "without masked attention", "pooled with the constituents", "of another stream"]
+)
 def test_one_jet_at_a_time_equals_packed(make, make_batch, case):
     constituents = CASES[case].get("constituents", "tracks")
     model, batch = make(**CASES[case]).eval(), make_batch()
