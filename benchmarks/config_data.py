@@ -60,12 +60,23 @@ def model_of(config: Config) -> Config:
 
 def tasks_of(config: Config) -> list[Config]:
     """The arguments of each task, and its class under `class_path`."""
-    modules = model_of(config)["tasks"]["init_args"]["modules"]
+    model = model_of(config)
+    if "tasks" not in model:  # of the end of 2022
+        return [in_todays_words(task) for net in ("jet_net", "track_net") for task in listed(model.get(net))]
+    modules = model["tasks"]["init_args"]["modules"]
     return [{"class_path": module["class_path"], **module.get("init_args", {})} for module in modules]
 
 
-def listed(value: str | Sequence[str] | None) -> list[str]:
-    return [] if value is None else [value] if isinstance(value, str) else list(value)
+def in_todays_words(task: Config) -> Config:
+    """The arguments of a task that names its stream with its label, and brings its net."""
+    arguments = task["init_args"]
+    stream, _, label = arguments["label"].partition("/")
+    named = {"class_path": "ClassificationTask", "input_name": stream, "label": label}
+    return {**arguments, **named, "dense_config": arguments["net"]["init_args"]}
+
+
+def listed(value: Any) -> list[Any]:
+    return [] if value is None else list(value) if isinstance(value, list | tuple) else [value]
 
 
 class Wanted:

@@ -13,6 +13,8 @@ from salt.cli.configs import merged, read
 from salt.cli.documents import document
 from salt.cli.files import NO_MODELS, PACKAGED
 from salt.cli.lightning import BASE, SaltCLI
+from salt.data.objects import OBJECTS
+from salt.models.maskformer import OBJECT_MASKS
 from salt.ragged import Ragged
 from salt.types import Batch
 from tests.models.padded import Padded
@@ -33,7 +35,9 @@ CLASSES = """
     torch.nn.MSELoss MSELoss GaussianNLLLoss CrossEntropyLoss salt.callbacks.Checkpoint
     salt.callbacks.PredictionWriter salt.callbacks.ConfusionMatrixCallback
     pytorch_lightning.callbacks.LearningRateMonitor lightning.pytorch.callbacks.TQDMProgressBar
-    lightning.pytorch.callbacks.ModelSummary
+    lightning.pytorch.callbacks.ModelSummary lightning.pytorch.loggers.comet.CometLogger salt.models.NodeQueryGAP
+    salt.models.maskformer.MaskDecoder salt.models.Dense salt.callbacks.MaskformerMetrics salt.models.JetTagger
+    salt.models.GATv2Attention salt.models.Transformer salt.models.Task
 """
 """Class paths, and losses by their names alone, that published configs have."""
 
@@ -51,6 +55,13 @@ KEYS = """
     value custom_target source persistent_workers prefetch_factor max_epochs accelerator devices num_nodes precision
     log_every_n_steps default_root_dir logger callbacks monitor_loss write_tracks jet_variables track_variables
     jet_classes refresh_rate max_depth task_name class_names_override
+    edge_init_nets edge_constructors edge_features edge_embed_dim update_edges dR z kt subjetIndex isSelfLoop
+    mask_decoder num_objects aux_loss md_config mask_attention bidirectional_ca n_heads class_net mask_net loss_config
+    num_classes loss_weights object_class_ce mask_ce mask_dice mask_focal regression matcher_weights null_class_weight
+    losses mf_config object id_label class_label object_classes raw mapped constituent objects write_objects log exp
+    linear mup mup_config shape_path apply_to parameter_name parameter_base parameter_delta project
+    start init_net gnn jet_net track_net net embd_dim head_dim residual norm_layer out_proj batched_read
+    num_jets_train num_jets_val num_jets_test
 """
 """Their keys."""
 
@@ -142,29 +153,45 @@ def in_double(batch: Batch) -> Batch:
     return Batch(inputs, labels, batch.index, batch.columns)
 
 
-def padded_labels(batch: Batch) -> Batch:
-    """The same jets, labels of constituents in slots: -1, or NaN, where there is none."""
+def in_slots(batch: Batch, model) -> Batch:
+    """The same jets, labels and columns of constituents in slots: -1, or NaN, where there is none."""
 
     def slots(value, stream):
         padded, layout = Padded.of(Ragged(value, stream.segments))
         return padded.where(layout.valid, torch.nan if padded.is_floating_point() else -1)
 
-    labels = {
-        name: {k: slots(v, x) for k, v in of.items()} if isinstance(x := batch.inputs.get(name), Ragged) else of
-        for name, of in batch.labels.items()
-    }
-    return Batch(batch.inputs, labels, batch.index, batch.columns)
+    def of_rows(content):
+        return {
+            name: {k: slots(v, x) for k, v in of.items()} if isinstance(x := batch.inputs.get(name), Ragged) else of
+            for name, of in content.items()
+        }
+
+    labels = of_rows(batch.labels)
+    if OBJECTS in labels:
+        stream = batch.inputs[model.finder().constituents]
+        masks = Padded.of(Ragged(labels[OBJECTS]["masks"].long(), stream.segments))[0] > 0  # padding does not matter
+        labels[OBJECTS] = {**labels[OBJECTS], "masks": masks}
+    return Batch(batch.inputs, labels, batch.index, of_rows(batch.columns))
+
+
+def rows(output, stream):
+    """What is said of real constituents, out of slots."""
+    return output[Padded.of(stream)[1].valid] if isinstance(stream, Ragged) else output
 
 
 def evaluated(model, batch, *house):
-    """Losses, as sum and count, and gradients of their means."""
+    """Losses, as sum and count, gradients of their means, and physical values."""
     model.zero_grad()
-    losses = model.losses(model(batch.inputs, *house), batch, *house)
+    preds = model(batch.inputs, *house)
+    losses = model.losses(preds, batch, *house)
     sum(total / count.clamp(min=1e-9) for total, count in losses.values()).backward()
     found = {f"{task}.{part}": v for task, of in losses.items() for part, v in zip(("sum", "count"), of, strict=True)}
-    return found | {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+    found |= {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+    outputs = model.outputs(preds, batch.inputs, batch.columns, *house)
+    return found, {(task, name): value.detach() for task, of in outputs.items() for name, value in of.items()}
 
 
+@pytest.mark.filterwarnings("ignore:[\\s\\S]*(jsonargparse|JsonargparseDep|subclass spec)")  # as the program does
 @pytest.mark.parametrize("config", OURS, ids=lambda path: path.stem)
 def test_packed_tokens_give_what_padded_ones_do(monkeypatch, tmp_path, options, config):
     monkeypatch.chdir(tmp_path)
@@ -172,9 +199,21 @@ def test_packed_tokens_give_what_padded_ones_do(monkeypatch, tmp_path, options, 
     batch = in_double(next(iter(cli.datamodule.train_dataloader())))
     module = cli.model.double().eval()  # without dropout
     batch = Batch(module.norm(batch.inputs), batch.labels, batch.index, batch.columns)
-    packed = evaluated(module.model, batch)
-    padded = evaluated(module.model, padded_labels(batch), Padded)
+    model = module.model
+    packed, packed_outputs = evaluated(model, batch)
+    padded, padded_outputs = evaluated(model, in_slots(batch, model), Padded)
     assert packed.keys() == padded.keys()
     for name, value in padded.items():
-        actual = packed[name].to(value.dtype)
-        torch.testing.assert_close(actual, value, rtol=1e-12, atol=1e-12, msg=lambda m, n=name: f"{n}: {m}")
+        assert_same(packed[name].to(value.dtype), value, name)
+    streams = {task.name: batch.inputs.get(task.input_name) for task in model.heads()}
+    if model.finder() is not None:
+        streams[OBJECT_MASKS] = batch.inputs[model.finder().constituents]
+    assert packed_outputs.keys() == padded_outputs.keys()
+    for (task, name), value in padded_outputs.items():
+        assert_same(packed_outputs[task, name], rows(value, streams.get(task)), f"{task}.{name}")
+
+
+def assert_same(packed, padded, name):
+    torch.testing.assert_close(
+        packed, padded, rtol=1e-12, atol=1e-12, equal_nan=True, msg=lambda text: f"{name}: {text}"
+    )

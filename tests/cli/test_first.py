@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import yaml
 
-GNN = Path(__file__).parent / "first" / "gnn.yaml"
+GNN = Path(__file__).parents[1] / "configs" / "first.yaml"
 
 
 @pytest.mark.parametrize("attention", ["GATv2Attention", "ScaledDotProductAttention"])
