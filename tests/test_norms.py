@@ -2,6 +2,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from salt.kernels import norms
 from salt.kernels.norms import rms_norm
 
 EPSILON = 1e-5
@@ -44,6 +45,22 @@ def test_it_is_checked_numerically():
     x = torch.randn(3, 4, dtype=torch.float64, requires_grad=True)
     weight = torch.randn(4, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda x, w: rms_norm(x, w, EPSILON), (x, weight))
+
+
+@pytest.mark.parametrize("numbers_at_a_time", [1, 100, 10**6])
+def test_heads_of_queries_keys_and_values_have_gains_of_their_own(monkeypatch, numbers_at_a_time):
+    monkeypatch.setattr(norms, "NUMBERS_AT_A_TIME", numbers_at_a_time)
+    x = torch.randn(7, 3, 2, 4, dtype=torch.float64, requires_grad=True)
+    gains = torch.randn(3, 1, 4, dtype=torch.float64, requires_grad=True)
+    grad = torch.randn_like(x)
+    ours = rms_norm(x, gains, EPSILON)
+    apart = torch.stack([F.rms_norm(x[:, i], (4,), gains[i, 0], EPSILON) for i in range(3)], 1)
+    torch.testing.assert_close(ours, apart, rtol=1e-12, atol=1e-13)
+    inputs = (x, gains)
+    for mine, other in zip(*(torch.autograd.grad(y, inputs, grad) for y in (ours, apart)), strict=True):
+        torch.testing.assert_close(mine, other, rtol=1e-12, atol=1e-13)
+    with torch.no_grad():
+        torch.testing.assert_close(rms_norm(x, gains, EPSILON), apart, rtol=1e-12, atol=1e-13)
 
 
 def test_without_gradients_and_under_autocast_it_is_torchs():

@@ -11,9 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from salt.kernels.norms import rms_norm
 from salt.layout import Layout
 from salt.nn.encoder import Tokens
-from salt.nn.layers import init_mup, make_norm
+from salt.nn.layers import RMS_EPSILON, init_mup, make_norm
 from salt.nn.residual import Step, add_linear
 
 ATTENTION_TYPES = ("torch-math", "torch-meff", "torch-flash", "flash-varlen")
@@ -70,7 +71,7 @@ class Heads(nn.Module, ABC):
         self.q_norm = make_norm("RMSNorm", width) if do_qk_norm else nn.Identity()
         self.k_norm = make_norm("RMSNorm", width) if do_qk_norm else nn.Identity()
         self.v_norm = make_norm("RMSNorm", width) if do_v_norm else nn.Identity()
-        self._normalises = do_qk_norm or do_v_norm
+        self._normalised = (do_qk_norm, do_qk_norm, do_v_norm)
         self.out_proj = nn.Linear(embed_dim, embed_dim, bias=bias)
         self._reset(mup)
 
@@ -88,7 +89,10 @@ class Heads(nn.Module, ABC):
         """Queries, keys and values (..., 3, H, d) of tokens (..., D)."""
         qkv = F.linear(x, self.in_proj_weight, self.in_proj_bias)
         qkv = qkv.unflatten(-1, (3, self.num_heads, -1))
-        if self._normalises:
+        if all(self._normalised):
+            gains = torch.stack([self.get_parameter(f"{of}_norm.weight") for of in "qkv"])
+            return rms_norm(qkv, gains[:, None], RMS_EPSILON)
+        if any(self._normalised):
             q, k, v = qkv.unbind(-3)
             qkv = torch.stack([self.q_norm(q), self.k_norm(k), self.v_norm(v)], -3)
         return qkv
