@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from salt.kernels.gated import gated, gates_by_hand
 from salt.kernels.norms import rms_norm
 from salt.layout import Layout
 from salt.nn.residual import Step, add_linear
@@ -176,6 +177,9 @@ class GLU(Step):
 
     def forward(self, residual: Tensor | None, x: Tensor, layout: Layout | None = None) -> Tensor:
         """What becomes of tokens (..., D), added to the residual (..., D)."""
+        drops = self.training and self.drop.p > 0
+        if self.gated and not drops and gates_by_hand(x, self.in_proj, self.out_proj, self.activation):
+            return gated(residual, x, self.in_proj, self.out_proj, self.activation)
         x = self.in_proj(x)
         if self.gated:
             active, gate = x.chunk(2, dim=-1)
