@@ -6,6 +6,7 @@ from torch import nn
 
 from salt.kernels import attention, pairs
 from salt.kernels import segments as kernels
+from salt.nn.layers import make_activation
 from salt.ragged import Ragged, Segments
 
 LENGTHS = torch.tensor([0, 2, 2, 1, 5, 5, 5, 0, 3])
@@ -65,12 +66,16 @@ def pairs_of(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     return torch.stack(rows)
 
 
+@pytest.mark.parametrize("kept", [0, 2**20])
+@pytest.mark.parametrize("names", [("ReLU", "ReLU"), ("SiLU", "SiLU"), ("ReLU", "Mish"), ("GELU", "ReLU")], ids=str)
 @pytest.mark.parametrize("at_a_time", [1, 7, 10**6])
-def test_pair_map_is_the_same_in_chunks_of_any_size(segments, monkeypatch, at_a_time):
+def test_pair_map_is_the_same_in_chunks_of_any_size(segments, monkeypatch, at_a_time, names, kept):
     monkeypatch.setattr(pairs, "PAIRS_AT_A_TIME", at_a_time)
+    monkeypatch.setattr(pairs, "KEPT_BYTES", kept)
     torch.manual_seed(0)
-    relu = nn.ReLU(inplace=True)
-    net = nn.Sequential(relu, nn.Dropout(0), nn.Linear(4, 3), relu, nn.Linear(3, 2)).double()
+    first, second = (make_activation(name) for name in names)
+    net = nn.Sequential(first, nn.Dropout(0), nn.Linear(4, 3), second, nn.Linear(3, 2)).double()
+    assert pairs._known_net(net) is not None
     a, b = random(segments.num_tokens, 4), random(segments.num_tokens, 4).detach().mul(2).requires_grad_()
     ours, theirs = pairs.pair_map(net, a, b, segments), net(pairs_of(a, b))
     same_gradients(ours, theirs, a, b, *net.parameters())
@@ -79,7 +84,7 @@ def test_pair_map_is_the_same_in_chunks_of_any_size(segments, monkeypatch, at_a_
 @pytest.mark.parametrize(
     "net",
     [
-        nn.Sequential(nn.SiLU(), nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 1)),
+        nn.Sequential(nn.ELU(), nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 1)),
         nn.Sequential(nn.ReLU(), nn.Linear(4, 3), nn.ReLU()),
         nn.Sequential(nn.ReLU(), nn.Linear(4, 1, bias=False)),
         nn.Sequential(),
