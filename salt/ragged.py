@@ -71,8 +71,11 @@ class Segments:
 
     @cached_property
     def counts(self) -> NDArray[np.int64]:
-        """(B,) number of tokens of each jet, for the host: known on other devices, too, without asking them."""
-        return self.lengths.cpu().numpy()
+        """(B,) number of tokens of each jet, for the host: known on other devices, too, without asking them.
+
+        A copy: the memory of tensors moves where a worker hands them over, and a view would be left behind.
+        """
+        return self.lengths.cpu().numpy().copy()
 
     @cached_property
     def num_tokens(self) -> int:
