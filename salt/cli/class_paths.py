@@ -29,6 +29,9 @@ MOVED = {
 OPTION = re.compile(r"--(?:\w+\.)*(?:logger|callbacks|plugins|strategy|profiler)\+?(?:\.class_path)?$")
 """Options whose value names a class of Lightning's."""
 
+LOSS = re.compile(r"[A-Z]\w*Loss")
+"""How all losses of torch are called; which there are is torch's to say, which is not imported for it."""
+
 WORD = re.compile(r"[\w.]+")
 
 
@@ -40,11 +43,9 @@ def renamed(class_path: str) -> str:
 
 def loss(value: Any) -> Any:
     """What the key `loss` says, where it is a class, or its name alone, with the class in full: MSELoss is torch's."""
-    from torch import nn
-
     if isinstance(value, Mapping) and isinstance(value.get("class_path"), str):
         return {**value, "class_path": loss(value["class_path"])}
-    return f"torch.nn.{value}" if isinstance(value, str) and value in nn.modules.loss.__all__ else value
+    return f"torch.nn.{value}" if isinstance(value, str) and LOSS.fullmatch(value) else value
 
 
 def rewritten(node: Any) -> Any:
