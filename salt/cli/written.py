@@ -47,9 +47,9 @@ def absolute_paths(config: Namespace) -> None:
             config.data[key] = absolute(config.data[key])
     if config.get("ckpt_path") and config.ckpt_path not in CHECKPOINTS:
         config.ckpt_path = absolute(config.ckpt_path)
-    if config.model.get("init_from") is not None:
+    if config.get("model.init_from") is not None:
         config.model.init_from.ckpt = absolute(config.model.init_from.ckpt)
-    if config.model.get("mup_config") is not None:
+    if config.get("model.mup_config") is not None:
         config.model.mup_config["shape_path"] = absolute(config.model.mup_config["shape_path"])
     config.trainer.default_root_dir = absolute(config.trainer.default_root_dir)
     for node in _namespaces(config.trainer):
