@@ -13,9 +13,8 @@ from typing import Any
 import numpy as np
 import torch
 from loading_side import Opened, Padded, Side, serve
-from step import MAX_TRACKS
 from torch import Tensor
-from training_files import NO_LABEL
+from training_files import MAX_TRACKS, NO_LABEL
 
 import salt
 from salt.data.datamodule import SaltDataModule

@@ -21,7 +21,10 @@ import h5py
 import hdf5plugin
 import numpy as np
 import yaml
-from step import MAX_TRACKS, make_batch
+from models import MODELS, TRACKS
+from step import make_batch
+
+MAX_TRACKS = int(TRACKS["slots"])
 
 Draw = Callable[[np.random.Generator, int], np.ndarray]
 """Values of a field for so many jets or tracks."""
@@ -195,8 +198,8 @@ def fill(records: np.ndarray, made: list[Field], random: np.random.Generator) ->
 def make_block(kind: Kind, jets: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Records of jets (n,) and of tracks (n, 40)."""
     random = np.random.default_rng(seed)
-    batch = make_batch(jets, seed)
-    lengths = np.where(random.random(jets) < kind.empty, 0, batch["lengths"])
+    batch = make_batch(MODELS["gn2"], jets, seed)
+    lengths = np.where(random.random(jets) < kind.empty, 0, batch["lengths_tracks"])
     filled = np.arange(MAX_TRACKS) < lengths[:, None]  # (n, 40)
     count = int(lengths.sum())
     tracks = fill(np.zeros(count, record_type(kind.tracks)), kind.tracks, random)
