@@ -40,7 +40,7 @@ def fit(tmp_path):
             ClassificationTask("tag", "jets", "flavour_label", net, class_names=NAMES),
             VertexingTask("vertex", "tracks", "ftagTruthVertexIndex", {"input_size": 16, "output_size": 1}),
         ]
-        nets = [{"input_name": "tracks", "dense_config": {"output_size": 8}}]
+        nets = [{"input_name": "tracks", "dense_config": {"output_size": 8, "hidden_layers": [4]}}]
         model = SaltModel(SCHEMA, nets, torch.nn.ModuleList(tasks), pool_net=GlobalAttentionPooling(8))
         module = SaltModule(model, norm_dict=PACKAGED / "norm_dict.yaml")
         sample = str(PACKAGED / "sample.h5")

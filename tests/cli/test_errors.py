@@ -231,8 +231,9 @@ def test_an_argument_that_is_missing_is_named_with_its_class(refusal):
     assert "label of salt.models.ClassificationTask is not given" in refusal(**content)
 
 
-def test_a_width_that_is_missing_is_named(refusal):
-    assert "a Dense needs 'input_size'" in refusal(**task(dense_config={"output_size": 4}))
+def test_an_argument_of_an_inner_class_that_is_missing_is_named(refusal):
+    nets = [{"input_name": "tracks", "pos_enc": {"variables": ["d0"]}, "dense_config": {"output_size": 8}}]
+    assert "a PositionalEncoder needs 'dim'" in refusal(**model(init_nets=nets))
 
 
 def test_a_loss_that_a_task_does_not_know_is_answered_with_the_one_it_knows(refusal):
