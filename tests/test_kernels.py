@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from salt.kernels import attention, pairs
+from salt.kernels import attention, groups, pairs
 from salt.kernels import segments as kernels
 from salt.nn.layers import make_activation
 from salt.ragged import Ragged, Segments
@@ -132,6 +132,20 @@ def attend_plainly(qkv: torch.Tensor, scale: float) -> torch.Tensor:
 def test_attention_stays_inside_each_jet(segments):
     qkv = random(segments.num_tokens, 3, 2, 4)
     same_gradients(attention.attend(qkv, segments, 0.7), attend_plainly(qkv, 0.7), qkv)
+
+
+@pytest.mark.parametrize("fragmented", [0, 1, 100])
+def test_attention_is_the_same_whether_jets_of_equal_length_are_gathered_or_not(segments, monkeypatch, fragmented):
+    monkeypatch.setattr(groups, "FRAGMENTED", fragmented)
+    qkv = random(segments.num_tokens, 3, 2, 4)
+    same_gradients(attention.attend(qkv, segments, 0.7), attend_plainly(qkv, 0.7), qkv)
+
+
+def test_jets_of_equal_length_are_gathered_where_few_are_neighbours():
+    mixed = Segments.from_lengths(torch.tensor([3, 1, 3, 1, 3, 1, 0])).offsets.numpy()
+    assert [(jets, length) for _, jets, length in groups.groups(mixed)] == [(1, 0), (3, 1), (3, 3)]
+    in_order = Segments.from_lengths(torch.tensor([1, 1, 3, 3, 2])).offsets.numpy()
+    assert [rows for rows, _, _ in groups.groups(in_order)] == [slice(0, 2), slice(2, 8), slice(8, 10)]
 
 
 def test_attention_is_right_for_logits_of_any_size(segments):

@@ -1,13 +1,12 @@
 """Attention inside each jet: one function, several kernels.
 
-Shapes: T tokens of all jets together, L tokens of one jet, H heads, d width of a head, k neighbouring jets of the same
+Shapes: T tokens of all jets together, L tokens of one jet, H heads, d width of a head, k jets of the same
 length.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from enum import Enum
 from functools import cache
 from importlib.util import find_spec
@@ -17,46 +16,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from salt.kernels.groups import parts
 from salt.ragged import Segments
 
 log = logging.getLogger(__name__)
 
 SAFE_SPAN = 60.0
 """Logits that differ by no more than this can share one maximum: exp(-60) is far from underflow in float32."""
-
-
-class _Part(NamedTuple):
-    """A run of k jets of L tokens: its rows, and its views of the flat buffers."""
-
-    rows: slice
-    jets: int
-    length: int
-    queries_and_keys: Tensor
-    """(2, k * H, L, d)"""
-    values: Tensor
-    """(k * H, L, d + 1): the last column is 1, so that sums of weights come with the product."""
-    weights: Tensor
-    """(k * H, L, L)"""
-
-
-def _parts(offsets: Tensor, heads: int, width: int, by_head: Tensor, weights: Tensor) -> Iterator[_Part]:
-    lengths, counts = torch.unique_consecutive(offsets.diff(), return_counts=True)
-    row = at = w = 0
-    for length, jets in zip(lengths.tolist(), counts.tolist(), strict=True):
-        tokens, batch = jets * length, jets * heads
-        if not tokens:
-            continue
-        middle = at + 2 * tokens * heads * width
-        end = middle + tokens * heads * (width + 1)
-        yield _Part(
-            slice(row, row + tokens),
-            jets,
-            length,
-            by_head[at:middle].view(2, batch, length, width),
-            by_head[middle:end].view(batch, length, width + 1),
-            weights[w : w + batch * length * length].view(batch, length, length),
-        )
-        row, at, w = row + tokens, end, w + batch * length * length
 
 
 @torch.library.custom_op("salt::attend_runs", mutates_args=())
@@ -70,7 +36,7 @@ def _attend_runs(qkv: Tensor, offsets: Tensor, scale: float) -> tuple[Tensor, Te
     out, inverse = qkv.new_empty(tokens, heads, width), qkv.new_empty(tokens, heads)
     by_head = qkv.new_empty(tokens * heads * (3 * width + 1))
     weights = qkv.new_empty(heads * int(offsets.diff().square().sum()))
-    for part in _parts(offsets, heads, width, by_head, weights):
+    for part in parts(offsets, heads, width, by_head, weights):
         k, length = part.jets, part.length
         source = qkv[part.rows].view(k, length, 3, heads, width).permute(2, 0, 3, 1, 4)
         part.queries_and_keys.view(2, k, heads, length, width).copy_(source[:2])
@@ -80,9 +46,12 @@ def _attend_runs(qkv: Tensor, offsets: Tensor, scale: float) -> tuple[Tensor, Te
         torch.baddbmm(part.weights, q, key.transpose(1, 2), beta=0, alpha=scale, out=part.weights)
         _exponentiate(part.weights)
         product = torch.bmm(part.weights, part.values).view(k, heads, length, width + 1).transpose(1, 2)
-        inverse_here = inverse[part.rows].view(k, length, heads)
+        sums, here = part.room(inverse), part.room(out)
+        inverse_here = sums.view(k, length, heads)
         torch.reciprocal(product[..., width], out=inverse_here)
-        torch.mul(product[..., :width], inverse_here[..., None], out=out[part.rows].view(k, length, heads, width))
+        torch.mul(product[..., :width], inverse_here[..., None], out=here.view(k, length, heads, width))
+        part.put(inverse, sums)
+        part.put(out, here)
     return out, inverse, by_head, weights
 
 
@@ -108,7 +77,7 @@ def _attend_runs_backward(
     torch.mul(grad, inverse[..., None], out=scaled[..., :width])
     torch.mul((grad * out).sum(-1).neg_(), inverse, out=scaled[..., width])
     result = grad.new_empty(tokens, 3, heads, width)
-    for part in _parts(offsets, heads, width, by_head, weights):
+    for part in parts(offsets, heads, width, by_head, weights):
         k, length = part.jets, part.length
         g = scaled[part.rows].view(k, length, heads, width + 1).transpose(1, 2).reshape(k * heads, length, width + 1)
         grad_logits = torch.bmm(g, part.values.transpose(1, 2)).mul_(part.weights)
@@ -117,8 +86,9 @@ def _attend_runs_backward(
         torch.baddbmm(grads[0], grad_logits, key, beta=0, alpha=scale, out=grads[0])
         torch.baddbmm(grads[1], grad_logits.transpose(1, 2), q, beta=0, alpha=scale, out=grads[1])
         torch.bmm(part.weights.transpose(1, 2), g[..., :width], out=grads[2])
-        target = result[part.rows].view(k, length, 3, heads, width).permute(2, 0, 3, 1, 4)
-        target.copy_(grads.view(3, k, heads, length, width))
+        here = part.room(result)
+        here.view(k, length, 3, heads, width).permute(2, 0, 3, 1, 4).copy_(grads.view(3, k, heads, length, width))
+        part.put(result, here)
     return result
 
 
