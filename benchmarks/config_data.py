@@ -46,6 +46,10 @@ def positive(random: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
     return 1 + random.standard_exponential(shape, np.float32)
 
 
+def narrow(random: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    return random.uniform(-1, 1, shape).astype("f4")
+
+
 def sometimes_nan(random: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
     return np.where(random.random(shape) < SHARE_OF_NAN, np.float32(np.nan), positive(random, shape))
 
@@ -97,7 +101,10 @@ class Wanted:
         for stream in self.data["variables"]:
             self.columns.setdefault(self.dataset(stream), {})
         # what is drawn in a way of its own comes first: a column that is there stays
-        for find in (self._made, self._labels, self._objects, self._parameters, self._selections, self._multi_targets):
+        for find in (
+            self._made, self._labels, self._objects, self._parameters, self._selections, self._multi_targets,
+            self._edges,
+        ):  # fmt: skip
             find()
         self._targets()
         self._written()
@@ -170,6 +177,13 @@ class Wanted:
     def _parameters(self) -> None:
         for name, values in (self.data.get("parameters") or {}).items():
             self._add("parameters", [name], one_of([*values["train"], values["test"]], "f4"))
+
+    def _edges(self) -> None:
+        """Momenta and angles of which features of pairs can be made, none of them across the end of the circle."""
+        for entry in self.data.get("edge_constructors") or []:
+            names = self.data["variables"][entry["input_name"]]
+            for name, draw in {"pt": positive, "phi": narrow, "subjetIndex": one_of(range(3), "f4")}.items():
+                self._add(entry["input_name"], [name] if name in names else [], draw)
 
     def _selections(self) -> None:
         for stream, cuts in (self.data.get("selections") or {}).items():

@@ -6,6 +6,7 @@ Upstream saves what it has resolved: copies of `data` inside the model, and ever
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -19,6 +20,9 @@ COPIES = frozenset({"variables", "global_object"})
 
 NETS = ("init_nets", "edge_init_nets", "featurewise_nets")
 """Arguments of the model with a list of such nets."""
+
+OF_PAIRS = re.compile(r"^_edge_features_(.+)$")
+"""What upstream calls the features of pairs of a stream, which it treats as a stream of their own."""
 
 
 def rewritten(content: dict[str, Any], source: str) -> dict[str, Any]:
@@ -46,6 +50,20 @@ def without_copies(content: dict[str, Any]) -> dict[str, Any]:
     return {**content, "model": _in_nets(model)}
 
 
+def without_pairs(content: dict[str, Any]) -> dict[str, Any]:
+    """Features of pairs are asked for in data.edge_constructors alone, and are no stream."""
+    content = {**content, "model": _edges_named(content["model"])}
+    data = content.get("data")
+    if isinstance(data, Mapping):
+        data = {**data}
+        if isinstance(variables := data.get("variables"), Mapping):
+            data["variables"] = {name: of for name, of in variables.items() if not OF_PAIRS.match(name)}
+        if isinstance(constructors := data.get("edge_constructors"), list):
+            data["edge_constructors"] = [_without(each, *COPIES) for each in constructors]
+        content["data"] = data
+    return content
+
+
 def without_labels(content: dict[str, Any]) -> dict[str, Any]:
     """data.labels follows from the tasks."""
     data = content.get("data")
@@ -67,7 +85,7 @@ def without_lightning(content: dict[str, Any]) -> dict[str, Any]:
 
 
 RULES: tuple[Callable[[dict[str, Any]], dict[str, Any]], ...] = (
-    without_copies, without_labels, without_null, without_lightning,
+    without_copies, without_pairs, without_labels, without_null, without_lightning,
 )  # fmt: skip
 
 
@@ -81,6 +99,27 @@ def _in_nets(node: Any) -> Any:
         key: [_without(net, *COPIES) for net in value] if key in NETS and isinstance(value, list) else _in_nets(value)
         for key, value in node.items()
     }
+
+
+def _edges_named(node: Any) -> Any:
+    """The same model, the nets that embed pairs called by the stream whose pairs these are."""
+    if isinstance(node, list):
+        return [_edges_named(item) for item in node]
+    if not isinstance(node, Mapping):
+        return node
+    return {
+        key: [_edge_net(net) for net in value]
+        if key == "edge_init_nets" and isinstance(value, list)
+        else _edges_named(value)
+        for key, value in node.items()
+    }
+
+
+def _edge_net(net: Any) -> Any:
+    """The same net, without what only nets of a stream of their own need."""
+    if not isinstance(net, Mapping) or not (found := OF_PAIRS.match(str(net.get("input_name")))):
+        return net
+    return {**_without(net, "attach_global"), "input_name": found[1]}
 
 
 def _given(node: Any) -> Any:

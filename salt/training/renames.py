@@ -22,6 +22,11 @@ class Rename(NamedTuple):
 RENAMES = (
     Rename(r"(^|\.)_orig_mod\.", r"\1"),  # torch.compile's
     Rename(r"^(model\.tasks\.\d+)\.loss\.", r"\1.loss_function."),
+    Rename(r"^model\.encoder\.featurewise\.", "model.featurewise_encoder."),
+    Rename(r"^model\.mask_decoder\.inital_q$", "model.mask_decoder.queries"),
+    Rename(r"^model\.mask_decoder\.layers\.\d+\.mask_net\.", None),  # the decoder's own, once more
+    Rename(r"^model\.mask_decoder\.mask_loss\.empty_weight$", None),  # a setting
+    Rename(r"^model\.encoder\.layers\.\d+\.edge_prenorm\.", None),  # whose output upstream never looks at
     Rename(r"\.register_mask$", None),  # of padded tokens: registers are never padding
 )
 """Upstream's names, and ours."""

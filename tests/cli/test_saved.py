@@ -7,6 +7,8 @@ from salt.cli import saved
 from salt.cli.configs import read
 
 VARIABLES = {"jets": ["pt"], "tracks": ["d0"]}
+WITH_PAIRS = {**VARIABLES, "_edge_features_tracks": ["dR"]}
+PAIRS = [{"input_name": "tracks", "edge_features": ["dR"]}]
 
 SAVED = {
     "seed_everything": 42,
@@ -33,19 +35,28 @@ SAVED = {
                     }
                 ],
                 "featurewise_nets": [{"layer": "input", "variables": VARIABLES}],
-                "edge_init_nets": None,
+                "edge_init_nets": [
+                    {
+                        "input_name": "_edge_features_tracks",
+                        "dense_config": {"output_size": 2},
+                        "variables": WITH_PAIRS,
+                        "global_object": "jets",
+                        "attach_global": False,
+                    }
+                ],
+                "mask_decoder": None,
                 "encoder": {"class_path": "salt.models.Transformer", "init_args": {"out_dim": None, "drop_path": 0.0}},
             },
         },
         "lrs_config": {"max": 1e-3},
-        "norm_config": {"norm_dict": "n.yaml", "variables": VARIABLES, "global_object": "jets", "input_map": None},
+        "norm_config": {"norm_dict": "n.yaml", "variables": WITH_PAIRS, "global_object": "jets", "input_map": None},
         "mup_config": None,
-        "edge_constructors": [{"edge_name": "track_edges"}],
+        "edge_constructors": [{**PAIRS[0], "variables": WITH_PAIRS}],
     },
     "data": {
-        "variables": VARIABLES,
+        "variables": WITH_PAIRS,
         "class_dict": None,
-        "edge_constructors": [{"edge_name": "track_edges"}],
+        "edge_constructors": [{**PAIRS[0], "variables": WITH_PAIRS}],
         "labels": {"jets": ["flavour_label"]},
     },
     "name": "GN2",
@@ -67,12 +78,13 @@ WRITTEN = {
             "init_args": {
                 "init_nets": [{"input_name": "tracks", "dense_config": {"output_size": 4}}],
                 "featurewise_nets": [{"layer": "input"}],
+                "edge_init_nets": [{"input_name": "tracks", "dense_config": {"output_size": 2}}],
                 "encoder": {"class_path": "salt.models.Transformer", "init_args": {"drop_path": 0.0}},
             },
         },
         "lrs_config": {"max": 1e-3},
     },
-    "data": {"variables": VARIABLES, "class_dict": None, "edge_constructors": [{"edge_name": "track_edges"}]},
+    "data": {"variables": VARIABLES, "class_dict": None, "edge_constructors": PAIRS},
     "name": "GN2",
 }
 """What was written for it."""

@@ -10,6 +10,8 @@ from salt.training.renames import RENAMES, renamed
         ("_orig_mod.model.encoder.registers", "model.encoder.registers"),
         ("model.tasks.12.loss.weight", "model.tasks.12.loss_function.weight"),
         ("model._orig_mod.tasks.0.loss.weight", "model.tasks.0.loss_function.weight"),
+        ("model.encoder.featurewise.1.bias_net.net.0.bias", "model.featurewise_encoder.1.bias_net.net.0.bias"),
+        ("model._orig_mod.mask_decoder.inital_q", "model.mask_decoder.queries"),
         ("model.tasks.0.net.net.0.weight", "model.tasks.0.net.net.0.weight"),
         ("norm.tracks_means", "norm.tracks_means"),
     ],
@@ -18,7 +20,16 @@ def test_a_weight_of_upstreams_has_our_name(upstreams, ours):
     assert renamed({upstreams: 1}) == {ours: 1}
 
 
-@pytest.mark.parametrize("name", ["model.encoder.register_mask", "model._orig_mod.encoder.register_mask"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "model.encoder.register_mask",
+        "model._orig_mod.encoder.register_mask",
+        "model.encoder.layers.3.edge_prenorm.weight",
+        "model.mask_decoder.layers.0.mask_net.net.0.weight",
+        "model.mask_decoder.mask_loss.empty_weight",
+    ],
+)
 def test_what_is_not_needed_is_left_out(name):
     assert renamed({name: 1, "model.encoder.registers": 2}) == {"model.encoder.registers": 2}
 
@@ -40,6 +51,15 @@ def test_the_mapping_that_is_given_is_not_written_to():
 
 
 def test_every_line_of_the_table_is_tried_here():
-    tried = ["_orig_mod.a", "model.tasks.1.loss.weight", "model.encoder.register_mask"]
+    tried = [
+        "_orig_mod.a",
+        "model.tasks.1.loss.weight",
+        "model.encoder.featurewise.0.a",
+        "model.mask_decoder.inital_q",
+        "model.mask_decoder.layers.0.mask_net.a",
+        "model.mask_decoder.mask_loss.empty_weight",
+        "model.encoder.layers.0.edge_prenorm.weight",
+        "model.encoder.register_mask",
+    ]
     assert len(tried) == len(RENAMES)
     assert all(renamed({name: 1}) != {name: 1} for name in tried)
