@@ -31,6 +31,9 @@ TASKS: Path = (*MODEL, "tasks", "init_args", "modules")
 TAKEN = ("embed_dim", "input_size")
 """What classes call the width that they take."""
 
+OF_EDGES = "edge_embed_dim"
+"""What encoders call the width of what they know of pairs."""
+
 GIVEN = "out_dim"
 """What encoders call the width that they give, where it may be another."""
 
@@ -78,6 +81,7 @@ class Widths:
             self._follow(at(content, TASKS) or [])
 
     def _follow(self, tasks: list[Any]) -> None:
+        self._edges()
         embedded = self._embedded()
         encoded = self._encoded(embedded) if embedded is not None else None
         if encoded is None:
@@ -92,16 +96,16 @@ class Widths:
         self.found.append(Width(path, given, *expected))
         return expected if given is None else said(path, given)
 
+    def _given(self, nets: str) -> list[tuple[Path, int | None]]:
+        """Where the nets of an argument say what they give, and what they do."""
+        return [
+            ((*MODEL, nets, i, "dense_config", "output_size"), (net.get("dense_config") or {}).get("output_size"))
+            for i, net in enumerate(self._model.get(nets) or [])
+        ]
+
     def _embedded(self) -> Said | None:
         """What the init nets give: what the first one says that says anything, else what the encoder takes."""
-        places: list[tuple[Path, int | None]] = [
-            (
-                (*MODEL, "init_nets", i, "dense_config", "output_size"),
-                (net.get("dense_config") or {}).get("output_size"),
-            )
-            for i, net in enumerate(self._model["init_nets"])
-        ]
-        encoder = self._model.get("encoder")
+        places, encoder = self._given("init_nets"), self._model.get("encoder")
         name = taken_by(encoder, Encoder)
         of_encoder = [] if name is None else [((*MODEL, "encoder", "init_args", name), arguments(encoder).get(name))]
         first = next((said(path, width) for path, width in [*places, *of_encoder] if width is not None), None)
@@ -109,6 +113,18 @@ class Widths:
             for path, width in places:
                 self._fit(path, width, first)
         return first
+
+    def _edges(self) -> None:
+        """What the nets of pairs give: what the first one says that says anything, else what the encoder takes."""
+        places, encoder = self._given("edge_init_nets"), self._model.get("encoder")
+        cls = class_of(encoder, Encoder)
+        if not places or cls is None or OF_EDGES not in inspect.signature(cls).parameters:
+            return
+        places.append(((*MODEL, "encoder", "init_args", OF_EDGES), arguments(encoder).get(OF_EDGES)))
+        first = next((said(path, width) for path, width in places if width is not None), None)
+        if first is not None:
+            for path, width in places:
+                self._fit(path, width, first)
 
     def _encoded(self, embedded: Said) -> Said | None:
         """What leaves the encoder, if there is one; None: nobody can tell."""

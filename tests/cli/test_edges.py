@@ -94,7 +94,7 @@ def test_a_model_that_looks_at_pairs_trains_and_is_evaluated(salt, overlay):
         ),
         (
             lambda data, model: model["encoder"]["init_args"].update(edge_embed_dim=16),
-            "of width 8 (dense_config.output_size), but the encoder takes edge_embed_dim 16",
+            "edge_init_nets[0].dense_config.output_size is 8",
         ),
     ],
 )

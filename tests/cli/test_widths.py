@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 import torch
 import yaml
@@ -33,7 +35,7 @@ def parsed(value):
         return [parsed(item) for item in value]
     if not isinstance(value, dict):
         return value
-    kept = ("init_nets", "dense_config", "variables")
+    kept = ("init_nets", "edge_init_nets", "dense_config", "variables")
     return Namespace(**{key: each if key in kept else parsed(each) for key, each in value.items()})
 
 
@@ -157,6 +159,55 @@ def test_the_encoder_follows_from_the_init_nets_too():
     del encoder["embed_dim"], encoder["out_dim"]
     assert arguments(completed(content, {}))["encoder"]["init_args"]["embed_dim"] == 32
     assert arguments(completed(content, {}))["pool_net"]["init_args"]["input_size"] == 32
+
+
+@pytest.fixture
+def edges():
+    content = packaged()
+    arguments(content)["edge_init_nets"] = [{"input_name": "tracks", "dense_config": {"hidden_layers": [8]}}]
+    return content
+
+
+def test_the_encoder_takes_edges_as_wide_as_they_are_embedded(edges):
+    arguments(edges)["edge_init_nets"][0]["dense_config"]["output_size"] = 12
+    assert arguments(completed(edges, {}))["encoder"]["init_args"]["edge_embed_dim"] == 12
+
+
+def test_edges_are_embedded_as_wide_as_the_encoder_takes_them(edges):
+    new = completed(edges, {"model": {"model": {"encoder": {"edge_embed_dim": 20}}}})
+    assert arguments(new)["edge_init_nets"][0]["dense_config"] == {"hidden_layers": [8], "output_size": 20}
+
+
+def test_edges_of_two_widths_are_told_with_both_keys(edges):
+    arguments(edges)["edge_init_nets"][0]["dense_config"]["output_size"] = 12
+    arguments(edges)["encoder"]["init_args"]["edge_embed_dim"] = 20
+    edges = completed(edges, {})
+    (misfit,) = misfits(parsed(edges))
+    assert (misfit.key, misfit.width) == (f"{MODEL}.encoder.init_args.edge_embed_dim", 20)
+    assert misfit.because == f"{MODEL}.edge_init_nets[0].dense_config.output_size is 12"
+
+
+def test_without_edges_the_encoder_takes_none():
+    assert "edge_embed_dim" not in arguments(completed(packaged(), {}))["encoder"]["init_args"]
+
+
+def test_a_training_takes_a_width_from_the_command_line_and_the_others_follow(salt):
+    answer = salt(
+        "fit", "--config", "gnn.yaml", "--data.num_train=200", "--data.num_val=100", "--data.batch_size=100",
+        "--trainer.max_epochs=1", "--trainer.log_every_n_steps=1", "-ls", "run",
+        f"--{MODEL}.encoder.init_args.embed_dim=32",
+        f"--{MODEL}.encoder.init_args.out_dim=24",
+    )  # fmt: skip
+    assert answer.code == 0, answer.err
+    run = Path("logs/GNN_run")
+    (checkpoint,) = run.glob("ckpts/*.ckpt")
+    shapes = {name: tuple(weight.shape) for name, weight in torch.load(checkpoint)["state_dict"].items()}
+    assert shapes["model.init_nets.0.net.net.2.weight"][0] == 32
+    assert shapes["model.encoder.registers"][-1] == 32
+    assert shapes["model.pool_net.gate_nn.weight"] == (1, 24)
+    assert shapes["model.tasks.2.net.net.0.weight"][1] == 3 * 24  # two tracks, and their jet
+    model = arguments(yaml.safe_load((run / "config.yaml").read_text()))  # what is saved is what was built
+    assert model["init_nets"][0]["dense_config"]["output_size"] == 32
 
 
 def test_without_an_encoder_tokens_are_as_wide_as_they_were_embedded():
