@@ -61,6 +61,11 @@ class InitFrom:
         settings = _shown(module.state_dict()).keys() - here.keys()  # the weights of classes in a loss: the config's
         there = _shown(read_weights(path))
         there = {name: weight for name, weight in there.items() if name not in settings}
+        if not here.keys() & there.keys():
+            raise ValueError(
+                f"{path} ({KEY}.ckpt) has {len(there)} weights, and none of them the name of one of this model's\n"
+                "  mend: name a checkpoint of a model of which parts are the same"
+            )
         both = dict.fromkeys([*here, *there])
         _check_patterns("include", self.include, [name for name in here if name in there])
         _check_patterns("exclude", self.exclude, both)

@@ -54,6 +54,30 @@ def test_going_on_from_a_hostile_checkpoint_runs_nothing(salt, own_run, made, fi
     assert not made.exists()
 
 
+BEGIN = ("fit", "--config", "gnn.yaml", "--trainer.fast_dev_run=1", "--data.batch_size=50", "--trainer.logger=false")
+
+
+@pytest.mark.parametrize("kind", ["os.system", "a nested torch.load", "a weight", "TorchScript", "a legacy file"])
+def test_beginning_with_the_weights_of_a_hostile_checkpoint_runs_nothing(salt, made, tmp_path, kind):
+    file = tmp_path / "evil.ckpt"
+    FILES[kind](made, file)
+    answer = salt(*BEGIN, f"--model.init_from.ckpt={file}")
+    assert answer.code == 2
+    assert str(file) in answer.error
+    assert not made.exists()
+
+
+@pytest.mark.parametrize("kind", ["os.system", "__setstate__"])
+def test_a_training_begins_with_weights_beside_a_hostile_object(salt, made, file, weights, kind):
+    with_object(kind, made, file, state_dict=weights)
+    answer = salt(*BEGIN, f"--model.init_from.ckpt={file}")
+    assert answer.code == 0, answer.err
+    assert "loaded" in answer.err
+    assert "not in the model" not in answer.err
+    assert "not in the checkpoint" not in answer.err
+    assert not made.exists()
+
+
 @pytest.mark.parametrize("kind", ["os.system", "__setstate__"])
 def test_weights_beside_a_hostile_object_are_tested(salt, own_run, made, file, weights, kind):
     with_object(kind, made, file, state_dict=weights)

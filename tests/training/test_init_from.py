@@ -125,6 +125,13 @@ def test_what_became_of_the_weights_is_said(random_module, trained, caplog):
         assert words in said, said
 
 
+def test_a_checkpoint_without_a_weight_of_the_model_is_named(random_module, tmp_path):
+    path = tmp_path / "other.ckpt"
+    torch.save({"state_dict": {"model.conv.weight": torch.ones(1)}}, path)
+    with pytest.raises(ValueError, match=r"other.ckpt \(model.init_from.ckpt\) has 1 weights, and none of them"):
+        begun(random_module(init_from=InitFrom(str(path))))
+
+
 def test_no_checkpoint_is_an_error(random_module, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no checkpoint or run .*nowhere \(model.init_from.ckpt\)"):
         begun(random_module(init_from=InitFrom(str(tmp_path / "nowhere"))))
