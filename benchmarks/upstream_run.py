@@ -21,6 +21,7 @@ import yaml
 from config_data import make_files
 
 from salt.cli.configs import merged, read
+from salt.cli.widths import completed
 
 HERE = Path(__file__).resolve().parent
 PEER_PYTHON = HERE.parent / ".peer-venv" / "bin" / "python"
@@ -48,6 +49,14 @@ def copied(data: Path, folder: Path) -> dict[str, Path]:
 def generated(configs: list[Path], folder: Path) -> dict[str, Path]:
     """Files with all that the configs, merged, ask for: key of `data` -> file."""
     return make_files(merged([read(config) for config in configs]), folder, JETS)
+
+
+def packaged(folder: Path) -> Path:
+    """A copy of gnn.yaml with the widths that follow from others: upstream wants them all."""
+    path = folder / "gnn.yaml"
+    content = completed(yaml.safe_load((CONFIGS / path.name).read_text()), {})
+    path.write_text(yaml.safe_dump(content, sort_keys=False))
+    return path
 
 
 def overlay(epochs: int) -> dict[str, Any]:
@@ -114,12 +123,12 @@ def main() -> None:
     options = arguments()
     if not options.peer_python.exists():
         raise SystemExit(f"{options.peer_python} is missing: run benchmarks/peers/setup")
-    configs = options.config or [CONFIGS / "gnn.yaml"]
     folder = options.folder.resolve()
-    # not resolved: the link's place tells Python which environment it is
     folder.mkdir(parents=True, exist_ok=True)
+    configs = options.config or [packaged(folder)]
     files = generated(configs, folder) if options.generate else copied(options.data.resolve(), folder)
     overlays = [*([] if options.generate else [overlay(options.epochs)]), places(folder, files)]
+    # not resolved: the link's place tells Python which environment it is
     made = make(folder, configs, overlays, options.peer_python.absolute())
     print(json.dumps(made) if options.json else "\n".join(f"{name}: {path}" for name, path in made.items()))
 
