@@ -91,6 +91,24 @@ def test_a_training_does_not_go_on_from_it(salt, run, theirs):
     assert f"{checkpoint} (--ckpt_path) was not written by this program" in answer.error
 
 
+def test_a_training_of_ours_begins_with_its_weights_and_keeps_the_frozen_ones(salt, run, theirs):
+    begin = {"ckpt": str(run / "ckpts" / Path(theirs["checkpoint"]).name), "freeze": ["encoder.*"]}
+    few = ("--data.num_train=300", "--data.num_val=100", "--data.batch_size=100")
+    once = ("--trainer.max_epochs=1", "--trainer.log_every_n_steps=1")
+    answer = salt("fit", "--config", "gnn.yaml", *few, *once, "-ls", "fine", f"--model.init_from={json.dumps(begin)}")
+    assert answer.code == 0, answer.err
+    assert "not in the model" not in answer.err
+    assert "not in the checkpoint" not in answer.err
+    (checkpoint,) = Path("logs/GNN_fine/ckpts").glob("*.ckpt")
+    ours = torch.load(checkpoint, weights_only=True)["state_dict"]
+    expected = torch.load(theirs["checkpoint"], weights_only=False)["state_dict"]
+    same = {name for name, weight in ours.items() if name in expected and torch.equal(weight, expected[name])}
+    parameters = {name for name in ours if name.startswith("model.encoder.")}
+    assert parameters
+    assert parameters <= same
+    assert "model.tasks.0.net.net.0.weight" not in same
+
+
 def test_a_training_of_ours_begins_with_its_config(salt, run):
     over = {"trainer": {"logger": False, "max_epochs": 1}, "data": {"num_train": 300, "num_val": 100}}
     options = [f"--{part}.{key}={json.dumps(value)}" for part, of in over.items() for key, value in of.items()]
