@@ -26,7 +26,8 @@ from torch import Tensor, nn
 
 Arrays = dict[str, np.ndarray]
 """One batch as the parent wrote it: jets (B, 2), flavour (B,), lengths_<stream> (B,), <stream> (T, F) packed, and of
-the tracks origin and vertex (T,)."""
+the tracks origin and vertex (T,); where objects are found, object_class and object_<target> (B, M), and object_masks
+(T, M)."""
 
 
 class Stepper(ABC):
@@ -114,7 +115,10 @@ class Stepper(ABC):
 
     def load(self, path: Path) -> None:
         """Take the parameters of the other side: the very same names."""
-        saved = torch.load(path, weights_only=True)
+        self.take(torch.load(path, weights_only=True))
+
+    def take(self, saved: Mapping[str, Tensor]) -> None:
+        """Take parameters by their names."""
         if different := sorted(saved.keys() ^ self.shapes().keys()):
             raise ValueError(f"parameters that only one side has: {', '.join(different)}")
         self.model.load_state_dict(saved, strict=False)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from models import built, variables
+from models import SCALES, built, variables
 from torch import Tensor
 from worker import Arrays, Stepper, facts_of_peer, serve
 
@@ -63,6 +63,10 @@ class Padded(Stepper):
                 "ftagTruthVertexIndex": _padded(arrays["vertex"], valid["tracks"], -1),
             },
         }
+        if "object_class" in arrays:
+            of_jets = {name: torch.from_numpy(arrays[f"object_{name}"]) for name in SCALES}
+            masks_of = _padded(arrays["object_masks"], valid["tracks"], False).transpose(1, 2).contiguous()
+            labels["objects"] = {"object_class": torch.from_numpy(arrays["object_class"]), "masks": masks_of, **of_jets}
         masks = {stream: torch.from_numpy(~of) for stream, of in valid.items()}
         return {"jets": torch.from_numpy(arrays["jets"]), **inputs}, masks, labels
 

@@ -33,6 +33,15 @@ def test_step_reports_a_speed_up_and_equal_losses(run_against_peer):
 
 
 @peers
+def test_losses_of_objects_are_upstreams_too(run_against_peer):
+    report = run_against_peer("step.py", "--models", "maskformer", "--quick", "--no-variants")
+
+    assert report["first_loss_difference_maskformer"] < 1e-4
+    assert report["third_loss_difference_maskformer"] < 1e-3
+    assert report["kept_maskformer"] < 0.35
+
+
+@peers
 def test_parameters_have_upstreams_names_and_shapes(run_against_peer):
     for shapes in run_against_peer("step.py", "--models", "small", "gn2", "gn3", "--parameters").values():
         assert len(shapes["upstream"]) > 40
@@ -63,6 +72,13 @@ def test_what_a_backward_by_hand_holds_is_counted_too():
             return grad * ctx.held[0]
 
     assert kept(torch.nn.Identity(), lambda: Holds.apply(torch.randn(8, requires_grad=True))) == 4 * 8
+
+
+def test_products_that_are_added_in_place_are_counted():
+    a, b, c = torch.ones(4, 3), torch.ones(3, 5), torch.ones(4, 5)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(ROOT / "benchmarks"))
+        assert importlib.import_module("cost").count_flops(lambda: c.addmm_(a, b)) == 2 * 4 * 3 * 5
 
 
 def test_a_missing_peer_is_answered_with_how_to_make_it(tmp_path):
