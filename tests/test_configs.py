@@ -119,7 +119,14 @@ def options(monkeypatch, tmp_path):
     return make
 
 
-@pytest.mark.parametrize("config", OURS, ids=lambda path: path.stem)
+DAILY = {"tagger", "maskformer"}
+"""Those that are trained and tested in every run of the tests; make test-all does so with all of them."""
+
+
+@pytest.mark.parametrize(
+    "config",
+    [pytest.param(path, marks=[] if path.stem in DAILY else pytest.mark.slow, id=path.stem) for path in OURS],
+)
 def test_a_config_trains_and_is_tested(salt, options, config):
     fit = salt("fit", "--config", config, *options(config), *SHORT)
     assert fit.code == 0, fit.err
