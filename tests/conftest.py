@@ -47,10 +47,10 @@ class Answer(NamedTuple):
 
 def run_salt(*arguments):
     """Run `salt` in this process."""
-    from salt.cli.main import main
+    from salt.cli.main import ONCE_A_NODE, main
 
     out, err, log = io.StringIO(), io.StringIO(), logging.getLogger("salt")
-    handlers, level = log.handlers[:], log.level
+    handlers, levels = log.handlers[:], {name: logging.getLogger(name).level for name in ("salt", *ONCE_A_NODE)}
     log.handlers.clear()  # the program makes its own, for the stderr that it finds
     try:
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
@@ -59,7 +59,8 @@ def run_salt(*arguments):
         code = leave.code
     finally:
         log.handlers[:] = handlers
-        log.setLevel(level)
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)
     return Answer(code, out.getvalue(), err.getvalue())
 
 
