@@ -19,26 +19,37 @@ cd {directory} || exit 1
 {environment}
 
 {clock}
-{command} &
-salt=$!
-
 # HTCondor signals this shell, or all of its processes; to salt a second signal means nothing. No $(...) from here on:
 # a trap that interrupts bash at one is lost.
-forward() {{ interrupted=yes; kill -s "$1" "$salt" 2> /dev/null; }}
+salt= told=
+forward() {{ told="$1"; [ -z "$salt" ] || kill -s "$1" "$salt"; }} 2> /dev/null
 for signal in TERM USR1 USR2; do trap "forward $signal" "$signal"; done
 trap 'limit=yes; forward USR1' ALRM
 wake() {{ sleep "$1" & trap "kill $!" TERM; wait "$!" && kill -s ALRM $$; }}
 [ -z "$left" ] || {{ wake "$left" & clock=$!; }}
 
-code=
-until [ -n "$code" ]; do
-    interrupted=
-    wait "$salt"
-    result=$?
-    [ -n "$interrupted" ] || code=$result
-done
+# A shell that nothing interrupts waits for salt, and tells its number and its exit code: bash forgets the exit code of
+# a process that ends while a trap interrupts the wait for it.
+exec 4>&1
+exec 3< <(
+    {command} >&4 4>&- &
+    trap '' TERM USR1 USR2
+    echo "$!"
+    wait "$!"
+    echo "$?"
+)
+keeper=$!
+exec 4>&-
+read -r salt <&3
+[ -z "$told" ] || forward "$told"
+read -r code <&3
+wait "$keeper"
 [ -z "$clock" ] || kill "$clock" 2> /dev/null
-case "$code" in 138 | 140) code={continued} ;; esac  # SIGUSR1, SIGUSR2: before there was anything to save
+case "$code:$told" in
+    138:* | 140:* | :USR?) code={continued} ;;  # SIGUSR1, SIGUSR2: before there was anything to save
+    :TERM) code=143 ;;
+    :) code=1 ;;
+esac
 if [ "$code" -eq {continued} ] && [ -z "$limit" ]; then exit {checkpointed}; fi
 [ -z "$began" ] || rm -f "$began"
 exit "$code"

@@ -406,6 +406,16 @@ def test_a_signal_to_all_processes_is_no_other(job, program, start):
     assert began.ended() == 143
 
 
+def test_the_exit_code_of_a_process_that_ends_while_its_shell_is_told_to_is_not_lost(job, program, start):
+    program(f"echo ready; exec sleep {NOW}")
+    for _ in range(6):  # bash lost most, not all, where a trap interrupted its wait
+        began = start(job)
+        began.output.truncate(0)
+        began.wait_for("ready")
+        os.killpg(began.process.pid, signal.SIGTERM)
+        assert began.ended() == 143
+
+
 def test_before_its_time_is_over_a_job_saves_and_is_queued_again(job, program, start):
     program(SAVES)
     limited = replace(job, signal_before=1, resources=Resources(time="1:04"))
