@@ -111,9 +111,10 @@ class Schema:
         return [stream for stream in self.variables if stream not in {self.global_object, GLOBAL, PARAMETERS}]
 
 
-@dataclass(frozen=True)
 class Batch:
     """Jets as a training step sees them; nobody writes to it.
+
+    Not a dataclass: Lightning would convert the fields of one to `trainer.precision`, physical values and all.
 
     Parameters
     ----------
@@ -123,14 +124,15 @@ class Batch:
         Labels of each stream; empty where nothing asked for them.
     index : Tensor
         (B,) int64, the jets' places in the file: the order inside a batch is the loader's own.
-    columns : Columns
-        Further columns, not normalised, which the physical values of some tasks need.
+    columns : Columns | None
+        Further columns, not normalised, which the physical values of some tasks need; None: no columns.
     """
 
-    inputs: Inputs
-    labels: Labels
-    index: Tensor
-    columns: Columns = field(default_factory=dict)
+    def __init__(self, inputs: Inputs, labels: Labels, index: Tensor, columns: Columns | None = None) -> None:
+        self.inputs = inputs
+        self.labels = labels
+        self.index = index
+        self.columns: Columns = {} if columns is None else columns
 
     def __len__(self) -> int:
         return self.index.shape[0]
@@ -156,7 +158,17 @@ class Batch:
         )
         return Batch(inputs, labels, tensor(self.index), columns)
 
-    # Lightning refuses a bare frozen dataclass; one with its own doors passes.
+    def changed(
+        self, inputs: Inputs | None = None, labels: Labels | None = None, columns: Columns | None = None
+    ) -> Batch:
+        """The same jets with other inputs, labels or columns; None: with those that they have."""
+        return Batch(
+            self.inputs if inputs is None else inputs,
+            self.labels if labels is None else labels,
+            self.index,
+            self.columns if columns is None else columns,
+        )
+
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
         """The same jets on another device."""
         return self._map(lambda x: x.to(device, non_blocking=non_blocking), lambda x: x.to(device, non_blocking))

@@ -136,6 +136,18 @@ def test_a_config_trains_and_is_tested(salt, options, config):
     assert list(run.glob("ckpts/*__test_*.h5"))
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["64-true", "bf16-true"])
+@pytest.mark.parametrize("name", ["edges", "maskformer", "regression", "tagger"])
+def test_a_config_trains_in_another_precision(salt, options, name, precision):
+    (config,) = (path for path in OURS if path.stem == name)
+    fit = salt("fit", "--config", config, *options(config), *SHORT, f"--trainer.precision={precision}")
+    assert fit.code == 0, fit.err
+    (run,) = Path("logs").iterdir()
+    test = salt("test", run)
+    assert test.code == 0, test.err
+
+
 class Built(SaltCLI):
     """What `fit` builds, and does not train."""
 

@@ -6,7 +6,6 @@ Shapes: B jets of a batch, T constituents, F input variables.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 import numpy as np
 import torch
@@ -62,7 +61,7 @@ class Augmentation:
         if self.objects is not None and OBJECTS in batch.labels:
             batch = with_objects(batch, self.objects)
         if self.stage == "test":  # where no label is read: what is read besides the inputs is for physical values
-            batch = replace(batch, labels={}, columns=batch.labels)
+            batch = batch.changed(labels={}, columns=batch.labels)
         if not self.transforms and self.parameters is None:
             return batch
         words = [self.seed % 2**64, epoch if self.stage == "fit" else 0]  # epochs are to be validated alike
@@ -73,7 +72,7 @@ class Augmentation:
             own = inputs.get(PARAMETERS)  # a test needs none
             drawn = self.parameters.values(self.stage, _array(own, len(jets), self.variables), jets, key)
             inputs[PARAMETERS] = torch.from_numpy(drawn)
-        return replace(batch, inputs=inputs)
+        return batch.changed(inputs=inputs)
 
     def _changed(self, stream: str, values: Tensor | Ragged, jets: NDArray, key: int) -> Tensor | Ragged:
         """Inputs of a stream, transformed."""

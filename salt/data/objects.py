@@ -6,7 +6,7 @@ Shapes: B jets, M object slots of each, t constituents of all jets, packed.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -153,7 +153,7 @@ def with_objects(batch: Batch, config: MaskformerConfig) -> Batch:
     if classes is None:
         raise ValueError(f"{_KEY}.class_label is not set: the field of the objects' classes")
     found = object_labels(of, ids, constituents.segments, labels[of.id_label], classes)
-    return replace(batch, labels={**batch.labels, OBJECTS: {**labels, **found._asdict()}})
+    return batch.changed(labels={**batch.labels, OBJECTS: {**labels, **found._asdict()}})
 
 
 def object_labels(

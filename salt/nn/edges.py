@@ -94,7 +94,8 @@ class EdgeInitNet(nn.Module):
 
     def forward(self, measured: Tensor, layout: Layout) -> Tensor:
         """Variables of the constituents (..., F), not normalised, to edges (square, E)."""
-        return self.net(self.constructor(measured, layout))
+        features = self.constructor(measured, layout)
+        return self.net(features.to(next(self.net.parameters()).dtype))
 
 
 class Edges(ABC):

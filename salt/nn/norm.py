@@ -78,16 +78,19 @@ class InputNorm(nn.Module):
             self.register_buffer(_ALREADY, torch.tensor(True))
 
     def forward(self, inputs: Inputs) -> dict[str, Tensor | Ragged]:
-        """Inputs of each stream, (B, F) or (T, F), normalised."""
-        return {stream: self._scale(stream, x) if stream in self.streams else x for stream, x in inputs.items()}
+        """Inputs of each stream, (B, F) or (T, F), normalised in at least their own precision; then in the model's."""
+        return {stream: self._normalised(stream, x) for stream, x in inputs.items()}
 
-    def _scale(self, stream: str, x: Tensor | Ragged) -> Tensor | Ragged:
+    def _normalised(self, stream: str, x: Tensor | Ragged) -> Tensor | Ragged:
         if isinstance(x, Ragged):
             return x.normalised(self._scaled(stream, x.values))
         return self._scaled(stream, x)
 
     def _scaled(self, stream: str, x: Tensor) -> Tensor:
-        x = (x - self.get_buffer(f"{stream}_means")) / self.get_buffer(f"{stream}_stds")
+        if stream not in self.streams:
+            return x.to(self.get_buffer(f"{self.streams[0]}_means").dtype)
+        means = self.get_buffer(f"{stream}_means")
+        x = ((x - means) / self.get_buffer(f"{stream}_stds")).to(means.dtype)
         clip = self.options.clip
         return x if clip is None else x.clamp(-clip, clip)
 

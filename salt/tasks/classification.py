@@ -5,7 +5,7 @@ Shapes: "..." the tokens of a layout or the jets, K classes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
@@ -87,6 +87,14 @@ class ClassificationTask(Task):
             )
         self.class_names = list(class_names)
         self._link = make_link(self.loss_function, name, len(class_names))
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> ClassificationTask:
+        """Convert or move all weights; those of classes stay in at least single precision, as the losses do."""
+        before = dict(self.loss_function.named_buffers())
+        super()._apply(fn, recurse)
+        for name, after in list(self.loss_function.named_buffers()):
+            setattr(self.loss_function, name, before[name].to(after.device, in_full(after).dtype))
+        return self
 
     def required_labels(self) -> list[str]:
         """The classes, and weights."""

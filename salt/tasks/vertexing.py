@@ -17,7 +17,7 @@ from salt.metrics.monitor import Monitor
 from salt.metrics.options import MetricOptions
 from salt.metrics.vertexing import Vertexing
 from salt.tasks.base import Task
-from salt.tasks.losses import make_loss
+from salt.tasks.losses import in_full, make_loss
 
 FAKE = 1
 FROM_HEAVY_FLAVOUR = (3, 4, 5)
@@ -84,6 +84,7 @@ class VertexingTask(Task):
         assert isinstance(function, nn.BCEWithLogitsLoss)
         first, second = layout.pair(labels[self.label])
         same = (first == second) & (first >= 0)
+        raw = in_full(raw)
         per_pair = F.binary_cross_entropy_with_logits(
             raw.squeeze(-1), same.to(raw.dtype), pos_weight=function.pos_weight, reduction="none"
         )

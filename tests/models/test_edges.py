@@ -119,7 +119,7 @@ class OneJet(nn.Module):
 
     def __init__(self, model):
         super().__init__()
-        self.norm, self.model = InputNorm(model.schema), model
+        self.norm, self.model = InputNorm(model.schema).double(), model
 
     def forward(self, jets, tracks):
         inputs = self.norm({"jets": jets, "tracks": Ragged(tracks, None)})

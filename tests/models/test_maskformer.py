@@ -87,7 +87,7 @@ def with_objects(batch, constituents="tracks", slots=3, classes=None, seed=1):
     masks = (torch.rand(segments.num_tokens, slots, generator=generator) < 0.4) & real[segments.owner]
     targets = torch.randn(2, jets, slots, generator=generator, dtype=torch.float64).masked_fill(~real, torch.nan)
     labels = {"object_class": classes, "masks": masks, "pt": targets[0], "Lxy": targets[1]}
-    return replace(batch, labels={**batch.labels, OBJECTS: labels})
+    return batch.changed(labels={**batch.labels, OBJECTS: labels})
 
 
 def padded_labels(batch, constituents):
@@ -99,7 +99,7 @@ def padded_labels(batch, constituents):
         labels["tracks"][name] = padded.where(layout.valid, -1)
     masks = Ragged(labels[OBJECTS]["masks"].long(), batch.inputs[constituents].segments)
     labels[OBJECTS]["masks"] = Padded.of(masks)[0] > 0  # what lies in padding must not matter
-    return replace(batch, labels=labels)
+    return batch.changed(labels=labels)
 
 
 def run(model, batch, house, constituents="tracks"):
@@ -200,7 +200,7 @@ def test_losses_do_not_depend_on_the_order_of_the_true_objects(make, make_batch)
     before = model.losses(preds, batch)
     labels, order = batch.labels[OBJECTS], torch.tensor([2, 0, 3, 1])
     moved = {name: values[:, order] for name, values in labels.items()}
-    after = model.losses(preds, replace(batch, labels={**batch.labels, OBJECTS: moved}))
+    after = model.losses(preds, batch.changed(labels={**batch.labels, OBJECTS: moved}))
     for name, (total, count) in before.items():
         torch.testing.assert_close(after[name][0], total)
         torch.testing.assert_close(after[name][1], count)

@@ -26,6 +26,18 @@ def test_each_stream_has_its_own_mean_and_width_and_parameters_none():
     assert out["tracks"].values.tolist() == [[2, 5], [-50, 0.5]]
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_all_streams_come_in_the_precision_of_the_model(dtype):
+    out = InputNorm(SCHEMA, NORMS).to(dtype)(inputs())
+    assert {x.values.dtype if isinstance(x, Ragged) else x.dtype for x in out.values()} == {dtype}
+
+
+def test_values_that_16_bits_cannot_tell_apart_are_told_apart_where_their_difference_is_a_width():
+    norms = {"jets": {"pt": {"mean": 1024.0, "std": 1.0}}}  # bfloat16 knows 1024 and 1032, and nothing between
+    out = InputNorm(Schema({"jets": ["pt"]}), norms).bfloat16()({"jets": torch.tensor([[1025.0]])})
+    assert out["jets"].item() == 1
+
+
 def test_values_are_clipped_to_so_many_widths():
     out = InputNorm(SCHEMA, NORMS, NormOptions(clip=3.5))(inputs())
     assert out["tracks"].values.tolist() == [[2, 3.5], [-3.5, 0.5]]

@@ -41,6 +41,20 @@ def test_class_weights_weigh_sum_and_count():
     assert mean(learner.loss(LOGITS, labels(0, 1), None)) == pytest.approx((math.log(4) + 3 * math.log(5)) / 4)
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_class_weights_stay_exact_in_a_model_of_16_bits(dtype):
+    model = task(loss=nn.CrossEntropyLoss(weight=torch.tensor([1.001, 3.003]))).to(dtype)
+    assert model.net.net[0].weight.dtype is dtype
+    total, count = model.loss(raw([1.0, 2.0], [0.5, -1.0]).to(dtype), labels(0, 1), None)
+    assert count.item() == pytest.approx(1.001 + 3.003, abs=1e-6)
+    assert total.dtype is torch.float32
+
+
+def test_class_weights_are_double_in_a_model_that_is():
+    model = task(loss=nn.CrossEntropyLoss(weight=torch.tensor([1.0, 3.0]))).double()
+    assert model.loss(raw([1.0, 2.0]).double(), labels(0), None)[0].dtype is torch.float64
+
+
 def test_smoothing_mixes_in_all_classes():
     learner = task(loss=nn.CrossEntropyLoss(label_smoothing=0.5))
     assert mean(learner.loss(LOGITS[:1], labels(1), None)) == pytest.approx(0.75 * math.log(4 / 3) + 0.25 * math.log(4))
