@@ -19,7 +19,7 @@ def rows(run):
 
 @pytest.mark.parametrize("launcher", LAUNCHERS)
 def test_two_ranks_log_the_losses_of_one_and_share_its_jets(start, salt, tmp_path, launcher):
-    options = ("--config=configs/gnn.yaml", *SHORT)
+    options = ("--config=configs/gnn.yaml", *SHORT, "--trainer.precision=64-true")
     assert salt("fit", *options, "--data.batch_size=200", "-ls", "one").code == 0
     seen = "--trainer.callbacks+={class_path: seen.Seen}"
     two = start(launcher, "fit", *options, "--data.batch_size=100", "-ls", "two", seen)
@@ -29,7 +29,7 @@ def test_two_ranks_log_the_losses_of_one_and_share_its_jets(start, salt, tmp_pat
     assert len(losses) > 8
     for name in losses:
         values = [[float(row[name]) for row in run if row[name]] for run in both]
-        assert values[0] == pytest.approx(values[1], abs=1e-5), name
+        assert values[0] == pytest.approx(values[1], abs=1e-12), name
     for epoch in range(2):
         jets = [(tmp_path / f"seen-{epoch}-{rank}").read_text().split() for rank in range(2)]
         assert len(jets[0]) == len(jets[1]) == 1000
