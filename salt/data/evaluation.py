@@ -67,6 +67,8 @@ class EvaluationFile:
         self.reader = reader
         self.num_jets = 0
         self._done: dict[str, int] = {}  # dataset -> the last jet that was written
+        self._index = np.empty(0, np.int64)  # the jets of the latest batch
+        self._records: dict[str, np.ndarray] = {}  # dataset of the source -> its records of these jets
         self._unfinished = unfinished(path, part or str(os.getpid()))
         self._file = h5py.File(self._unfinished, "w", rdcc_nbytes=CACHE_BYTES)
         self._file.attrs["writer_version"] = f"salt {version('salt-hep')}"
@@ -121,9 +123,13 @@ class EvaluationFile:
         self.append(reader.table.name, reader.table.attrs, rows, list(columns), index)
 
     def records(self, table: Table, index: np.ndarray) -> np.ndarray:
-        """Records (n,) or (n, L) of the jets of a batch, in the order of the file."""
-        first, last = int(index.min()), int(index.max())
-        return table.read(first, last - first + 1)[np.sort(index) - first]
+        """Records (n,) or (n, L) of the jets of a batch, in the order of the file: read once, not to be written to."""
+        if not np.array_equal(index, self._index):
+            self._index, self._records = index.copy(), {}
+        if table.name not in self._records:
+            first, last = int(index.min()), int(index.max())
+            self._records[table.name] = table.read(first, last - first + 1)[np.sort(index) - first]
+        return self._records[table.name]
 
     def kept(self, stream: str, index: np.ndarray) -> np.ndarray:
         """(n, l) bool: which of the first slots of a batch's jets were read, in the order of the file."""
