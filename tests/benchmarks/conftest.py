@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 ROOT = Path(__file__).parents[2]
 PEER = Path(os.environ.get("PEER_VENV") or ROOT / ".peer-venv") / "bin" / "python"
@@ -32,6 +33,31 @@ def peer_python():
             pytest.fail(reason)
         pytest.skip(reason)
     return PEER
+
+
+@pytest.fixture(scope="session")
+def run_upstream(peer_python):
+    """Run a script of this folder in upstream's environment, with these files."""
+
+    def run(script, *paths):
+        command = [peer_python, "-P", Path(__file__).with_name(script), *paths]
+        done = subprocess.run(command, cwd=paths[0].parent, capture_output=True, text=True, timeout=240)
+        assert done.returncode == 0, done.stderr
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def ask_upstream(run_upstream, tmp_path_factory):
+    """What a script of this folder, in upstream's environment, answers to these cases."""
+
+    def ask(script, cases):
+        folder = tmp_path_factory.mktemp("upstream")
+        torch.save(cases, folder / "cases.pt")
+        run_upstream(script, folder / "cases.pt", folder / "answers.pt")
+        return torch.load(folder / "answers.pt", weights_only=True)
+
+    return ask
 
 
 @pytest.fixture(scope="session")

@@ -1,9 +1,6 @@
 """What is read and derived equals upstream's arrays, bit for bit where upstream is right. Nothing is timed."""
 
 import json
-import os
-import subprocess
-from pathlib import Path
 
 import h5py
 import numpy as np
@@ -21,7 +18,6 @@ from salt.ragged import Segments
 
 pytestmark = pytest.mark.peers
 
-PEER = Path(os.environ.get("PEER_VENV") or Path(__file__).parents[2] / ".peer-venv") / "bin" / "python"
 NUM_JETS, NUM_SLOTS, NUM_OBJECTS = 60, 7, 3
 JET = [("pt", "f4"), ("eta", "f8"), ("tau_pt", "f4"), ("mass", "f8"), ("is_b", "i4"), ("flavour_label", "i4")]
 JET += [("HadronConeExclTruthLabelID", "i4")]
@@ -92,13 +88,8 @@ def edge_values():
 
 
 @pytest.fixture(scope="module")
-def upstream(tables, edge_values, tmp_path_factory):
+def upstream(run_upstream, tables, edge_values, tmp_path_factory):
     """Case -> what upstream makes of it: `upstream("case/input/tracks")`."""
-    if not PEER.exists():
-        reason = f"{PEER} is missing: run benchmarks/peers/setup"
-        if os.environ.get("SALT_CI") == "1":
-            pytest.fail(reason)
-        pytest.skip(reason)
     folder = tmp_path_factory.mktemp("parity")
     with h5py.File(folder / "jets.h5", "w") as file:
         for name, table in tables.items():
@@ -106,9 +97,7 @@ def upstream(tables, edge_values, tmp_path_factory):
     cases = {name: {"file": str(folder / "jets.h5")} | case for name, case in make_cases().items()}
     cases["edges"] = {"values": edge_values.tolist(), "columns": COLUMNS, "features": EDGES}
     (folder / "cases.json").write_text(json.dumps(cases))
-    command = [PEER, Path(__file__).with_name("upstream_data.py"), folder / "cases.json", folder / "out.npz"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=240)
-    assert done.returncode == 0, done.stderr
+    run_upstream("upstream_data.py", folder / "cases.json", folder / "out.npz")
     with np.load(folder / "out.npz") as out:
         return dict(out)
 

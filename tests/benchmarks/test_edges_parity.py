@@ -1,9 +1,6 @@
 """Models that look at pairs equal upstream's, outputs and gradients, on the same parameters. Nothing is timed."""
 
-import os
-import subprocess
 from math import pi
-from pathlib import Path
 
 import pytest
 import torch
@@ -17,7 +14,6 @@ from tests.models.padded import Padded
 
 pytestmark = pytest.mark.peers
 
-PEER = Path(os.environ.get("PEER_VENV") or Path(__file__).parents[2] / ".peer-venv") / "bin" / "python"
 VARIABLES = {"jets": ["pt", "eta"], "tracks": ["d0", "pt", "phi", "eta", "subjetIndex"], "flows": ["pt", "eta", "phi"]}
 FEATURES = ["dR", "z", "kt", "subjetIndex", "isSelfLoop"]
 LENGTHS = {"tracks": [0, 1, 1, 2, 5, 9, 5], "flows": [3, 0, 1, 2, 2, 4, 0]}
@@ -79,18 +75,8 @@ def asked(case):
 
 
 @pytest.fixture(scope="module")
-def upstream(tmp_path_factory):
-    if not PEER.exists():
-        reason = f"{PEER} is missing: run benchmarks/peers/setup"
-        if os.environ.get("SALT_CI") == "1":
-            pytest.fail(reason)
-        pytest.skip(reason)
-    folder = tmp_path_factory.mktemp("parity")
-    torch.save({name: asked(case) for name, case in CASES.items()}, folder / "cases.pt")
-    command = [PEER, "-P", Path(__file__).with_name("upstream_edges.py"), folder / "cases.pt", folder / "out.pt"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=240, cwd=folder)
-    assert done.returncode == 0, done.stderr
-    return torch.load(folder / "out.pt", weights_only=True)
+def upstream(ask_upstream):
+    return ask_upstream("upstream_edges.py", {name: asked(case) for name, case in CASES.items()})
 
 
 def ours(case):

@@ -1,9 +1,5 @@
 """The same weights, the same tokens: outputs and gradients of the transformer are upstream's, whatever its options."""
 
-import os
-import subprocess
-from pathlib import Path
-
 import pytest
 import torch
 
@@ -16,7 +12,6 @@ from tests.models.test_encoder import equal, shaken
 
 pytestmark = pytest.mark.peers
 
-PEER = Path(os.environ.get("PEER_VENV") or Path(__file__).parents[2] / ".peer-venv") / "bin" / "python"
 HEADS = {"num_heads": 2}
 ENCODERS = {
     "defaults": {},
@@ -74,20 +69,9 @@ def case(name):
 
 
 @pytest.fixture(scope="module")
-def upstream(tmp_path_factory):
+def upstream(ask_upstream):
     """Name of a case -> upstream's output and gradients."""
-    if not PEER.exists():
-        reason = f"{PEER} is missing: run benchmarks/peers/setup"
-        if os.environ.get("SALT_CI") == "1":
-            pytest.fail(reason)
-        pytest.skip(reason)
-    folder = tmp_path_factory.mktemp("encoders")
-    torch.save({name: case(name)[-1] for name in ENCODERS | DECODERS}, folder / "cases.pt")
-    script = Path(__file__).with_name("upstream_encoder.py")
-    command = [PEER, "-P", script, folder / "cases.pt", folder / "answers.pt"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return torch.load(folder / "answers.pt")
+    return ask_upstream("upstream_encoder.py", {name: case(name)[-1] for name in ENCODERS | DECODERS})
 
 
 @pytest.mark.parametrize("name", ENCODERS | DECODERS)

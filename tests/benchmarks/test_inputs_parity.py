@@ -1,9 +1,6 @@
 """Models with parameters, global variables, merged streams and the like give upstream's numbers. Nothing is timed."""
 
 import copy
-import os
-import subprocess
-from pathlib import Path
 
 import pytest
 import torch
@@ -27,7 +24,6 @@ from salt.types import Schema
 
 pytestmark = pytest.mark.peers
 
-PEER = Path(os.environ.get("PEER_VENV") or Path(__file__).parents[2] / ".peer-venv") / "bin" / "python"
 LENGTHS = {"tracks": [0, 1, 2, 5, 5, 7], "flows": [0, 3, 0, 2, 4, 1]}
 VARIABLES = {"jets": ["pt", "eta"], "tracks": ["d0", "z0", "phi"], "flows": ["e"]}
 EXTRA = {"parameters": ["mass", "width"], "global": ["soft", "lepton"]}
@@ -144,14 +140,8 @@ def make_queries():
 
 
 @pytest.fixture(scope="module")
-def upstream(tmp_path_factory):
+def upstream(ask_upstream, tmp_path_factory):
     """Case -> what upstream makes of it."""
-    if not PEER.exists():
-        reason = f"{PEER} is missing: run benchmarks/peers/setup"
-        if os.environ.get("SALT_CI") == "1":
-            pytest.fail(reason)
-        pytest.skip(reason)
-    folder = tmp_path_factory.mktemp("parity")
     cases = {}
     for name, case in CASES.items():
         extra = next((stream for stream in EXTRA if stream in case["variables"]), None)
@@ -178,20 +168,17 @@ def upstream(tmp_path_factory):
     cases["queries"] = {
         "kind": "queries", "state": pool.state_dict(), "tracks": values, "pad_mask": mask, "queries": queries,
     }  # fmt: skip
-    (folder / "norm.yaml").write_text(yaml.safe_dump(NORMS))
+    norms = tmp_path_factory.mktemp("norms") / "norm.yaml"
+    norms.write_text(yaml.safe_dump(NORMS))
     dense = {stream: padded(x)[0] if isinstance(x, Ragged) else x for stream, x in inputs.items()}
     dense |= {stream: make_inputs(stream)[stream] for stream in EXTRA}
     cases["norm"] = {
-        "kind": "norm", "norm_dict": str(folder / "norm.yaml"), "variables": VARIABLES | EXTRA, "inputs": dense,
+        "kind": "norm", "norm_dict": str(norms), "variables": VARIABLES | EXTRA, "inputs": dense,
     }  # fmt: skip
     for number, dim in WAVES:
         arguments = {"variables": list("abc")[:number], "dim": dim, "alpha": 40}
         cases[f"waves {number} {dim}"] = {"kind": "positions", "arguments": arguments, "x": waves(number)}
-    torch.save(cases, folder / "cases.pt")
-    command = [PEER, "-P", Path(__file__).with_name("upstream_inputs.py"), folder / "cases.pt", folder / "out.pt"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=240, cwd=folder)
-    assert done.returncode == 0, done.stderr
-    return torch.load(folder / "out.pt")
+    return ask_upstream("upstream_inputs.py", cases)
 
 
 def waves(number):

@@ -1,9 +1,5 @@
 """The mask decoder equals upstream's, with the same weights, in float64. Nothing is timed."""
 
-import os
-import subprocess
-from pathlib import Path
-
 import pytest
 import torch
 
@@ -16,22 +12,15 @@ from salt.ragged import Segments
 
 pytestmark = pytest.mark.peers
 
-PEER = Path(os.environ.get("PEER_VENV") or Path(__file__).parents[2] / ".peer-venv") / "bin" / "python"
 CLOSE = {"rtol": 1e-10, "atol": 1e-10}
 
 
 @pytest.fixture(scope="module")
-def theirs(tmp_path_factory):
+def theirs(run_upstream, tmp_path_factory):
     """What upstream's decoders say."""
-    if not PEER.exists():
-        pytest.skip(f"{PEER} is missing: run benchmarks/peers/setup")
-    folder = tmp_path_factory.mktemp("upstream")
-    script = Path(__file__).parent / "upstream_maskformer.py"
-    command = [PEER, "-P", script, folder / "out.pt"]
-    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "", "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=240)
-    assert done.returncode == 0, done.stderr
-    return torch.load(folder / "out.pt", weights_only=True)
+    answers = tmp_path_factory.mktemp("upstream") / "answers.pt"
+    run_upstream("upstream_maskformer.py", answers)
+    return torch.load(answers, weights_only=True)
 
 
 def renamed(state):

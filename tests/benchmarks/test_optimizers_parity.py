@@ -1,9 +1,5 @@
 """Our Lion is lion-pytorch's, and our hybrid of Muon and AdamW is upstream's: weights after twenty steps to 1e-12."""
 
-import os
-import subprocess
-from pathlib import Path
-
 import pytest
 import torch
 
@@ -13,7 +9,6 @@ from salt.types import Schema
 
 pytestmark = pytest.mark.peers
 
-PEER = Path(os.environ.get("PEER_VENV") or Path(__file__).parents[2] / ".peer-venv") / "bin" / "python"
 SCHEMA = Schema({"jets": ["pt", "eta"], "tracks": ["d0", "z0", "dr"]})
 RATE, WEIGHT_DECAY = 1e-3, 0.1
 
@@ -42,19 +37,8 @@ CASES = {
 
 
 @pytest.fixture(scope="module")
-def theirs(tmp_path_factory):
-    if not PEER.exists():
-        reason = f"{PEER} is missing: run benchmarks/peers/setup"
-        if os.environ.get("SALT_CI") == "1":
-            pytest.fail(reason)
-        pytest.skip(reason)
-    folder = tmp_path_factory.mktemp("peer")
-    torch.save(CASES, folder / "cases.pt")
-    script = Path(__file__).with_name("upstream_optimizers.py")
-    command = [PEER, "-P", script, folder / "cases.pt", folder / "out.pt"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=240, cwd=folder)
-    assert done.returncode == 0, done.stderr
-    return torch.load(folder / "out.pt", weights_only=True)
+def theirs(ask_upstream):
+    return ask_upstream("upstream_optimizers.py", CASES)
 
 
 @pytest.mark.parametrize("name", CASES)

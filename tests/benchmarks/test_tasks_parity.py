@@ -3,10 +3,6 @@
 Shapes: B jets, L slots, T tracks, K raw numbers.
 """
 
-import os
-import subprocess
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -19,7 +15,6 @@ from salt.tasks.scaling import RegressionTargetScaler
 
 pytestmark = pytest.mark.peers
 
-PEER = Path(os.environ.get("PEER_VENV") or Path(__file__).parents[2] / ".peer-venv") / "bin" / "python"
 NUM_JETS, NUM_SLOTS, WIDTH = 12, 6, 5
 LENGTHS = [6, 0, 1, 3, 2, 6, 4, 1, 5, 0, 3, 2]
 PAD = torch.arange(NUM_SLOTS) >= torch.tensor(LENGTHS)[:, None]
@@ -137,19 +132,8 @@ def cases():
 
 
 @pytest.fixture(scope="module")
-def upstream(cases, tmp_path_factory):
-    if not PEER.exists():
-        reason = f"{PEER} is missing: run benchmarks/peers/setup"
-        if os.environ.get("SALT_CI") == "1":
-            pytest.fail(reason)
-        pytest.skip(reason)
-    folder = tmp_path_factory.mktemp("parity")
-    torch.save(cases, folder / "cases.pt")
-    script = Path(__file__).with_name("upstream_tasks.py")
-    command = [PEER, "-P", script, folder / "cases.pt", folder / "out.pt"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return torch.load(folder / "out.pt", weights_only=True)
+def upstream(ask_upstream, cases):
+    return ask_upstream("upstream_tasks.py", cases)
 
 
 def ours(case):
