@@ -117,8 +117,7 @@ class MaskformerMetrics(Callback):
         self._monitors[""].add(probabilities, truth, layout, None)
         for task in self._finder.tasks:
             if task.name in self._monitors:
-                of = {name: labels[name][matched.jet, matched.object] for name in task.required_labels()}
-                self._monitors[task.name].add(preds[task.name][matched.jet, matched.query], of, None, None)
+                self._monitors[task.name].add(*self._finder.paired(task, preds, labels, matched), None, None)
 
     def _figures(self, stage: str) -> dict[str, float | None]:
         reduce(list(self._monitors.values()))
@@ -133,9 +132,7 @@ class MaskformerMetrics(Callback):
 def compared(finder: ObjectFinder, preds: Preds, labels: Labels, matched: Matched, layout: Layout) -> Labels:
     """What `Objects` takes for labels: what each object that is looked for was matched with."""
     null, masks, classes = finder.decoder.mask_loss.num_classes, labels["masks"], labels["object_class"]
-    jets, queries = preds[OBJECT_CLASS].shape[1:3]
-    true_class = classes.new_full((jets, queries), null)
-    true_class[matched.jet, matched.query] = classes[matched.jet, matched.object]
+    true_class = matched.of_queries(classes, preds[OBJECT_CLASS].shape[2], null)
     number = torch.zeros_like(true_class)  # of the true object
     number[matched.jet, matched.query] = matched.object
     of = torch.take_along_dim(masks, layout.spread(number), -1)

@@ -30,6 +30,12 @@ class Matched(NamedTuple):
     has_query: Tensor
     """(B, M) bool"""
 
+    def of_queries(self, values: Tensor, num_queries: int, default: int) -> Tensor:
+        """(B, Q) what is said (B, M) of the object of each query; the default where a query has none."""
+        found = values.new_full((len(values), num_queries), default)
+        found[self.jet, self.query] = values[self.jet, self.object]
+        return found
+
 
 def match(cost: Tensor, real: Tensor) -> Matched:
     """Give each real object of a jet a query of its own; where there are more objects than queries, some get none.

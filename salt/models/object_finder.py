@@ -104,10 +104,16 @@ class ObjectFinder:
             found |= {_of_layer(name, number): pair for name, pair in of_layer.items()}
         matched = self.match(preds, labels, layout)
         found |= loss(*last, truth, matched, layout)
-        for task in self.tasks:  # rows of an answer and its truth
-            of = {name: labels[name][matched.jet, matched.object] for name in task.required_labels()}
-            found[task.name] = task.loss(preds[task.name][matched.jet, matched.query], of, None)
+        for task in self.tasks:
+            found[task.name] = task.loss(*self.paired(task, preds, labels, matched), None)
         return found
+
+    def paired(
+        self, task: Task, preds: Preds, labels: Mapping[str, Tensor], matched: Matched
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Rows of a task's answers and of their truth, one for each object that was matched."""
+        truth = {name: labels[name][matched.jet, matched.object] for name in task.required_labels()}
+        return preds[task.name][matched.jet, matched.query], truth
 
     def loss_weights(self) -> dict[str, float]:
         """Weights of the decoder's own losses in the total."""

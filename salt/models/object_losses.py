@@ -138,8 +138,7 @@ class ObjectLosses(nn.Module):
         """Sum and count of each loss of objects (B, Q, C + 1), (..., Q) that are matched with the truth."""
         found: dict[str, tuple[Tensor, Tensor]] = {}
         if CLASS_CE in self.weights:
-            target = truth.object_class.new_full(class_logits.shape[:2], self.num_classes)
-            target[matched.jet, matched.query] = truth.object_class[matched.jet, matched.object]
+            target = matched.of_queries(truth.object_class, class_logits.shape[1], self.num_classes)
             found[CLASS_CE] = self._class_loss(in_full(class_logits), target)
         # (..., M) the logits of each object's query, at all constituents of its jet
         logits = torch.take_along_dim(in_full(mask_logits), layout.spread(matched.query_of), -1)
