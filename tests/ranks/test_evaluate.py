@@ -4,7 +4,10 @@ import h5py
 import pytest
 import torch
 
+from tests.cli.test_maskformer import edited
+
 NAME = "__test_sample_{}.h5"
+OBJECT_DATASETS = ["jets", "tracks", "truth_hadrons", "object_masks"]
 
 
 @pytest.fixture
@@ -39,6 +42,21 @@ def test_two_ranks_write_the_file_of_one(start, salt, own_run, one_thread):
     check_equal(evaluation(own_run, "one"), evaluation(own_run, "two"))
     assert not list((own_run / "ckpts").glob(".*"))
     assert "predictions for 1130 jets" in two.said
+
+
+@pytest.mark.slow
+def test_two_ranks_write_the_objects_of_one(start, salt, overlay, tmp_path, one_thread):
+    files = {f"{stage}_file": "salt/configs/sample.h5" for stage in ("train", "val", "test")}
+    config = overlay(**edited(**files, norm_dict="salt/configs/norm_dict.yaml", num_val=200))
+    assert salt("fit", "--config", config).code == 0
+    (run,) = (tmp_path / "logs").iterdir()
+    options = ("--data.num_test=1130", "--data.batch_size=300")
+    two = start("lightning", "test", run, *options, "--trainer.strategy=ddp", "--data.test_suff=two")
+    assert salt("test", run, *options, "--data.test_suff=one").code == 0
+    assert two.code() == 0, two.said
+    check_equal(evaluation(run, "one"), evaluation(run, "two"))
+    with h5py.File(evaluation(run, "two")) as file:
+        assert {name: len(file[name]) for name in file} == dict.fromkeys(OBJECT_DATASETS, 1130)
 
 
 @pytest.mark.slow
