@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from salt.data.names import unknown
 from salt.layout import Layout
 from salt.models.matching import Matched, match
+from salt.tasks.losses import in_full
 
 CLASS_CE, MASK_CE, MASK_DICE, MASK_FOCAL = "object_class_ce", "mask_ce", "mask_dice", "mask_focal"
 REGRESSION = "regression"
@@ -174,8 +175,3 @@ class ObjectLosses(nn.Module):
         of = {MASK_CE: (entropy, slots), MASK_FOCAL: (focal[0] if focal else entropy, slots)}
         of[MASK_DICE] = 1 - (2 * overlap + 1) / (found + true + 1), torch.ones_like(slots)
         return {name: of[name] for name in of if name in wanted}
-
-
-def in_full(x: Tensor) -> Tensor:
-    """Numbers in at least single precision: 16 bits are too few for sums."""
-    return x.to(torch.promote_types(x.dtype, torch.float32))
