@@ -61,7 +61,6 @@ class InitNet(nn.Module):
         super().__init__()
         schema.check_repeated(variables, global_object, f"init net of {input_name!r}")
         self.input_name = input_name
-        self.mup = mup
         if input_name not in schema.variables:
             there = ", ".join(schema.variables)
             raise ValueError(f"init net of {input_name!r}: data.variables has no such stream; there are {there}")
