@@ -97,6 +97,15 @@ class Heads(nn.Module, ABC):
             qkv = torch.stack([self.q_norm(q), self.k_norm(k), self.v_norm(v)], -3)
         return qkv
 
+    def projected_apart(self, x: Tensor, others: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries (..., H, d) of tokens, keys and values of others."""
+        width = x.shape[-1]
+        biases = (None, None) if self.in_proj_bias is None else self.in_proj_bias.split([width, 2 * width])
+        weights = self.in_proj_weight.split([width, 2 * width])
+        q = F.linear(x, weights[0], biases[0]).unflatten(-1, (self.num_heads, -1))
+        k, v = F.linear(others, weights[1], biases[1]).unflatten(-1, (2, self.num_heads, -1)).unbind(-3)
+        return self.q_norm(q), self.k_norm(k), self.v_norm(v)
+
     @property
     def dropout_now(self) -> float:
         """Probability of dropping an attention weight: 0 outside training."""
@@ -114,22 +123,13 @@ class Attention(Heads, Step):
         if others is None:
             out = layout.attend(self.projected(x), self.scale, self.dropout_now)
         else:
-            q, k, v = self._projected_apart(x, others.x)
+            q, k, v = self.projected_apart(x, others.x)
             out = layout.attend_across(q, k, v, others.layout, self.scale, self.dropout_now)
         return self._added(residual, out.flatten(-2))
 
     def _added(self, residual: Tensor | None, out: Tensor) -> Tensor:
         """What was learnt (..., D), projected, and added to the residual."""
         return add_linear(residual, out, self.out_proj)
-
-    def _projected_apart(self, x: Tensor, others: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries (..., H, d) of tokens, keys and values of others."""
-        width = x.shape[-1]
-        biases = (None, None) if self.in_proj_bias is None else self.in_proj_bias.split([width, 2 * width])
-        weights = self.in_proj_weight.split([width, 2 * width])
-        q = F.linear(x, weights[0], biases[0]).unflatten(-1, (self.num_heads, -1))
-        k, v = F.linear(others, weights[1], biases[1]).unflatten(-1, (2, self.num_heads, -1)).unbind(-3)
-        return self.q_norm(q), self.k_norm(k), self.v_norm(v)
 
 
 class Weighing(nn.Module, ABC):

@@ -13,7 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from salt.layout import Layout
-from salt.nn.layers import GLU, add_linear
+from salt.nn.attention import Heads
+from salt.nn.layers import GLU
+from salt.nn.residual import add_linear
 
 CONFIDENT = 0.9
 """Masked attention looks at the tokens that are a query's with more than this probability."""
@@ -22,36 +24,15 @@ Attend = Callable[[Tensor, Tensor, Tensor, float], Tensor]
 """Query, key, value (each of shape (any, H, d)) and the factor on the logits -> what the queries found."""
 
 
-class CrossAttention(nn.Module):
+class CrossAttention(Heads):
     """Multi-head attention of some vectors to others.
 
-    Parameters
-    ----------
-    embed_dim : int
-        Width D of all of them.
-    num_heads : int
-        Number of heads H, a divisor of D.
+    Its parameters are those of `Heads`.
     """
-
-    def __init__(self, embed_dim: int, num_heads: int = 1) -> None:
-        super().__init__()
-        if embed_dim % num_heads:
-            raise ValueError(f"embed_dim {embed_dim} is not a multiple of n_heads {num_heads} (key md_config)")
-        self.num_heads = num_heads
-        self.scale = (embed_dim // num_heads) ** -0.5
-        self.in_proj_weight = nn.Parameter(torch.empty(3 * embed_dim, embed_dim))
-        self.in_proj_bias = nn.Parameter(torch.zeros(3 * embed_dim))
-        self.out_proj = nn.Linear(embed_dim, embed_dim)
-        nn.init.xavier_uniform_(self.in_proj_weight)
-        nn.init.zeros_(self.out_proj.bias)
 
     def forward(self, x: Tensor, source: Tensor, attend: Attend) -> Tensor:
         """x, with what it learns from the source, both of width D; `attend` knows what lies where."""
-        width = x.shape[-1]
-        weights, biases = self.in_proj_weight.split([width, 2 * width]), self.in_proj_bias.split([width, 2 * width])
-        query = F.linear(x, weights[0], biases[0]).unflatten(-1, (self.num_heads, -1))
-        both = F.linear(source, weights[1], biases[1]).unflatten(-1, (2, self.num_heads, -1))
-        key, value = both.unbind(-3)
+        query, key, value = self.projected_apart(x, source)
         return add_linear(x, attend(query, key, value, self.scale).flatten(-2), self.out_proj)
 
 
@@ -76,6 +57,8 @@ class MaskDecoderLayer(nn.Module):
         self, embed_dim: int, n_heads: int = 1, mask_attention: bool = True, bidirectional_ca: bool = True
     ) -> None:
         super().__init__()
+        if embed_dim % n_heads:
+            raise ValueError(f"embed_dim {embed_dim} is not a multiple of n_heads {n_heads} (key md_config)")
         self.mask_attention = mask_attention
         self.q_ca = CrossAttention(embed_dim, n_heads)
         self.q_sa = CrossAttention(embed_dim, n_heads)
