@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from salt.models.object_losses import ObjectLosses
 from salt.nn.decoder import MaskDecoderLayer
-from salt.nn.encoder import Tokens
+from salt.nn.encoder import Tokens, joined
 from salt.types import Preds
 
 OBJECT_CLASS, OBJECT_MASKS = "object_class", "object_masks"
@@ -84,8 +84,7 @@ class MaskDecoder(nn.Module):
     def forward(self, tokens: Tokens) -> Found:
         """Encoded constituents (..., D) to objects."""
         layout = tokens.layout
-        merged = type(layout).merge([layout], num_registers=1)
-        x = merged.join([self.norm2(tokens.x)], tokens.x.new_zeros(1, self.embed_dim))
+        x, merged = joined([tokens._replace(x=self.norm2(tokens.x))], registers=tokens.x.new_zeros(1, self.embed_dim))
         queries = self.norm1(self.queries).expand(layout.num_jets, -1, -1)
         classes, masks = [], []
         for number, layer in enumerate(self.layers, 1):

@@ -1,17 +1,17 @@
 """What an encoder is: it takes the tokens of several streams and gives them back, each knowing of the others.
 
-Shapes: B jets, "..." the tokens of a layout, D width.
+Shapes: B jets, "..." the tokens of a layout, D width, R registers.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from salt.layout import Layout
+from salt.layout import Layout, Merged
 
 
 class Tokens(NamedTuple):
@@ -83,6 +83,24 @@ class Encoder(nn.Module, ABC):
 
 def unencoded(streams: Sequence[Tokens]) -> Encoded:
     """Streams as they were embedded: what a model without an encoder pools."""
+    x, merged = joined(streams)
+    return Encoded(list(streams), Tokens("", x, merged.layout))
+
+
+def joined(streams: Sequence[Tokens], registers: Tensor | None = None) -> tuple[Tensor, Merged]:
+    """Tokens (..., D) of several streams, and registers (R, D), the same for every jet, together; and how they lie."""
     layouts = [stream.layout for stream in streams]
-    merged = type(layouts[0]).merge(layouts)
-    return Encoded(list(streams), Tokens("", merged.join([stream.x for stream in streams]), merged.layout))
+    merged = type(layouts[0]).merge(layouts, 0 if registers is None else registers.shape[0])
+    return merged.join([stream.x for stream in streams], registers), merged
+
+
+def parted(streams: Sequence[Tokens], merged: Merged, x: Tensor) -> list[Tokens]:
+    """The streams that were joined, with their part of what has become of all tokens (..., D)."""
+    return [stream._replace(x=merged.part(x, place)) for place, stream in enumerate(streams)]
+
+
+def through(layers: Iterable[nn.Module], x: Tensor, layout: Layout, between: Between | None) -> Tensor:
+    """Tokens (..., D) through layers in turn, before each of them through what is between."""
+    for layer in layers:
+        x = layer(between(x, layout) if between is not None else x, layout)
+    return x

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from salt.layout import Layout
 from salt.nn.attention import Weighing
-from salt.nn.encoder import Between, Encoded, Encoder, Tokens
+from salt.nn.encoder import Between, Encoded, Encoder, Tokens, joined, parted, through
 from salt.nn.layers import Dense, make_activation, make_norm
 
 
@@ -143,14 +143,10 @@ class GraphTransformer(Encoder):
 
     def forward(self, streams: Sequence[Tokens], between: Between | None = None) -> Encoded:
         """Embedded streams (..., D) to encoded ones (..., output_size)."""
-        layouts = [stream.layout for stream in streams]
-        merged = type(layouts[0]).merge(layouts)
-        x = merged.join([stream.x for stream in streams])
-        for layer in self.layers:
-            x = layer(between(x, merged.layout) if between is not None else x, merged.layout)
+        x, merged = joined(streams)
+        x = through(self.layers, x, merged.layout, between)
         x = self.out_proj(x)
-        parts = [stream._replace(x=merged.part(x, place)) for place, stream in enumerate(streams)]
-        return Encoded(parts, Tokens("", x, merged.layout))
+        return Encoded(parted(streams, merged, x), Tokens("", x, merged.layout))
 
 
 class _Layer(nn.Module):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from salt.layout import Merged
-from salt.nn.encoder import Tokens
+from salt.nn.encoder import Tokens, joined, parted
 
 
 class StreamMerge:
@@ -20,32 +20,21 @@ class StreamMerge:
     """
 
     def __init__(self, streams: Sequence[Tokens], merge_dict: Mapping[str, Sequence[str]]) -> None:
-        self._before = {tokens.name: tokens for tokens in streams}
-        self._merge_dict = merge_dict
-        self._merged: dict[str, Merged] = {}
+        before = {tokens.name: tokens for tokens in streams}
+        self._merged: dict[str, tuple[list[Tokens], Merged]] = {}
         taken = {name for names in merge_dict.values() for name in names}
         self.streams = [tokens for tokens in streams if tokens.name not in taken]
         for name, of in merge_dict.items():
-            parts = [self._before[stream] for stream in of]
-            layouts = [part.layout for part in parts]
-            merged = type(layouts[0]).merge(layouts)
-            self._merged[name] = merged
-            x = merged.join([part.x for part in parts])  # before its edges: see Merged.join_edges
-            edges = (
-                merged.join_edges([part.edges for part in parts])
-                if any(part.edges is not None for part in parts)
-                else None
-            )
+            parts = [before[stream] for stream in of]
+            x, merged = joined(parts)
+            self._merged[name] = parts, merged
+            known = [part.edges for part in parts]
+            edges = merged.join_edges(known) if any(part is not None for part in known) else None
             self.streams.append(Tokens(name, x, merged.layout, edges))
 
     def parted(self, streams: Sequence[Tokens]) -> list[Tokens]:
         """Streams that have come from `self.streams`, with the parts of each merged one in its place."""
-        found = []
+        found: list[Tokens] = []
         for tokens in streams:
-            merged = self._merged.get(tokens.name)
-            if merged is None:
-                found.append(tokens)
-                continue
-            for place, name in enumerate(self._merge_dict[tokens.name]):
-                found.append(self._before[name]._replace(x=merged.part(tokens.x, place)))
+            found += parted(*self._merged[tokens.name], tokens.x) if tokens.name in self._merged else [tokens]
         return found

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from salt.layout import Layout
 from salt.nn.attention import Attention, ScaledDotProductAttention
-from salt.nn.encoder import Between, Encoded, Encoder, Tokens, unencoded
+from salt.nn.encoder import Between, Encoded, Encoder, Tokens, joined, parted, through, unencoded
 from salt.nn.layers import Dense
 
 
@@ -95,14 +95,10 @@ class TransformerEncoder(Encoder):
 
     def forward(self, streams: Sequence[Tokens], between: Between | None = None) -> Encoded:
         """Embedded streams (..., D) to encoded ones (..., output_size)."""
-        layouts = [stream.layout for stream in streams]
-        merged = type(layouts[0]).merge(layouts)
-        x = merged.join([stream.x for stream in streams])
-        for layer in self.layers:
-            x = layer(between(x, merged.layout) if between is not None else x, merged.layout)
+        x, merged = joined(streams)
+        x = through(self.layers, x, merged.layout, between)
         x = self.final_linear(self.final_norm(x))
-        parts = [stream._replace(x=merged.part(x, place)) for place, stream in enumerate(streams)]
-        return Encoded(parts, Tokens("", x, merged.layout))
+        return Encoded(parted(streams, merged, x), Tokens("", x, merged.layout))
 
 
 class TransformerCrossAttentionEncoder(Encoder):

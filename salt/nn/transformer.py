@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from salt.layout import Layout
 from salt.nn.attention import Attention
 from salt.nn.edges import EdgeAttention, Edges, EmbeddedEdges
-from salt.nn.encoder import Between, Encoded, Encoder, Tokens
+from salt.nn.encoder import Between, Encoded, Encoder, Tokens, joined, parted
 from salt.nn.layers import GLU, make_norm
 from salt.nn.residual import LayerScale, NormResidual
 
@@ -210,9 +210,7 @@ class Transformer(Encoder):
 
     def forward(self, streams: Sequence[Tokens], between: Between | None = None) -> Encoded:
         """Embedded streams (..., D) to encoded ones (..., output_size); the registers are pooled, too."""
-        layouts = [stream.layout for stream in streams]
-        merged = type(layouts[0]).merge(layouts, self.registers.shape[0])
-        x = merged.join([stream.x for stream in streams], self.registers)
+        x, merged = joined(streams, self.registers)
         edges: Edges | None = None
         if self.edge_embed_dim:
             edges = EmbeddedEdges(merged.join_edges([stream.edges for stream in streams]))
@@ -223,9 +221,8 @@ class Transformer(Encoder):
             else:
                 x, edges = layer.look(x, merged.layout, edges)
         x = self.out_norm(self.out_proj(x))
-        parts = [stream._replace(x=merged.part(x, place)) for place, stream in enumerate(streams)]
         pooled = merged.without_registers(x) if self.drop_registers else (x, merged.layout)
-        return Encoded(parts, Tokens("", *pooled))
+        return Encoded(parted(streams, merged, x), Tokens("", *pooled))
 
 
 _REGISTER_STD = 0.02
