@@ -9,12 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from salt.layout import Layout, Packed
-from salt.models.tagger import Tagger, dense, ragged
+from salt.models.streams import only_stream
+from salt.models.tagger import Tagger, dense
 from salt.nn.encoder import Encoder, Tokens, unencoded
 from salt.nn.layers import Dense
 from salt.nn.pooling import Pooling
 from salt.tasks.base import Task
-from salt.types import Inputs, Preds, Schema
+from salt.types import Inputs, Preds, Schema, ragged
 
 
 class JetTagger(Tagger):
@@ -45,10 +46,7 @@ class JetTagger(Tagger):
         track_net: Task | list[Task] | None = None,
     ) -> None:
         super().__init__(schema, nn.ModuleList([*_listed(jet_net), *_listed(track_net)]))
-        if len(schema.constituents) != 1:
-            there = ", ".join(schema.constituents) or "none"
-            raise ValueError(f"JetTagger reads one stream of constituents, but data.variables has {there}")
-        self.stream = schema.constituents[0]
+        self.stream = only_stream(schema, "JetTagger")
         jets = len(schema.variables.get(schema.global_object, []))
         own = len(schema.variables[self.stream])
         if init_net.input_size != jets + own:

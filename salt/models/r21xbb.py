@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from salt.layout import Layout, Packed
+from salt.models.streams import only_stream
 from salt.models.tagger import Tagger, dense
 from salt.types import Inputs, Preds, Schema, ragged
 
@@ -30,10 +31,7 @@ class R21Xbb(Tagger):
 
     def __init__(self, schema: Schema, tasks: nn.ModuleList, num_constituents: int = 3) -> None:
         super().__init__(schema, tasks)
-        if len(schema.constituents) != 1:
-            there = ", ".join(schema.constituents) or "none"
-            raise ValueError(f"R21Xbb reads one stream of constituents, but data.variables has {there}")
-        self.stream = schema.constituents[0]
+        self.stream = only_stream(schema, "R21Xbb")
         self.num_constituents = num_constituents
         jets = len(schema.variables.get(schema.global_object, []))
         own = len(schema.variables[self.stream])

@@ -18,6 +18,14 @@ from salt.types import Schema
 warn = rank_zero_only(logging.getLogger(__name__).warning)
 
 
+def only_stream(schema: Schema, model: str) -> str:
+    """The one stream of constituents, for a model that reads one; raises where there is not exactly one."""
+    if len(schema.constituents) != 1:
+        there = ", ".join(schema.constituents) or "none"
+        raise ValueError(f"{model} reads one stream of constituents, but data.variables has {there}")
+    return schema.constituents[0]
+
+
 def check_streams(
     schema: Schema,
     init_nets: Sequence[Mapping[str, Any]],
