@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,9 +15,8 @@ from salt.layout import Layout
 from salt.metrics.monitor import Monitor
 from salt.metrics.options import MetricOptions
 from salt.metrics.regression import Regression, Residuals
-from salt.tasks.losses import in_full, make_loss
+from salt.tasks.losses import in_full
 from salt.tasks.regression import RegressionTaskBase
-from salt.tasks.scaling import RegressionTargetScaler
 
 DEVIATION = "_stddev"
 """End of the name of a Gaussian's width."""
@@ -33,46 +31,28 @@ class GaussianRegressionTask(RegressionTaskBase):
 
     Parameters
     ----------
-    name, input_name, targets, dense_config, weight, target_denominators, norm_params, custom_output_names
+    name, input_name, targets, dense_config, weight, sample_weight
+        As of every `RegressionTaskBase`.
+    target_denominators, norm_params, custom_output_names
         As of every `RegressionTaskBase`.
     loss : nn.Module | str | None
         A `torch.nn.GaussianNLLLoss`, or its name; None: one of the default options.
-    sample_weight
-        As of every `RegressionTaskBase`.
     scaler : None
         A Gaussian does not stay one under a function: refused.
     """
 
     is_positive = False
+    width = 2
+    default_loss = "GaussianNLLLoss"
+    unscaled_because = "a Gaussian does not stay one under a scaler: take norm_params or target_denominators"
 
-    def __init__(
-        self,
-        name: str,
-        input_name: str,
-        targets: list[str] | str,
-        dense_config: dict[str, Any],
-        loss: nn.Module | str | None = None,
-        target_denominators: list[str] | str | None = None,
-        norm_params: dict[str, Any] | None = None,
-        custom_output_names: list[str] | str | None = None,
-        weight: float = 1.0,
-        scaler: RegressionTargetScaler | None = None,
-        sample_weight: str | None = None,
-    ) -> None:
-        if scaler is not None:
+    def _fitting(self, loss: nn.Module) -> nn.Module:
+        if not isinstance(loss, nn.GaussianNLLLoss):
             raise ValueError(
-                f"task {name!r}: a Gaussian does not stay one under a scaler: take norm_params or target_denominators"
+                f"task {self.name!r}: loss {type(loss).__name__} is not known for Gaussian regression; there is "
+                "torch.nn.GaussianNLLLoss"
             )
-        super().__init__(
-            name, input_name, targets, dense_config, 2, target_denominators, norm_params, None, custom_output_names,
-            weight, sample_weight,
-        )  # fmt: skip
-        self.loss_function = make_loss("GaussianNLLLoss" if loss is None else loss, name)
-        if not isinstance(self.loss_function, nn.GaussianNLLLoss):
-            raise ValueError(
-                f"task {name!r}: loss {type(self.loss_function).__name__} is not known for Gaussian regression; there "
-                "is torch.nn.GaussianNLLLoss"
-            )
+        return loss
 
     def losses(self, raw: Tensor, target: Tensor) -> Tensor:
         """Negative logarithms of the Gaussians. torch's own function waits for the GPU to look for negative widths."""

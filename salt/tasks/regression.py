@@ -32,8 +32,8 @@ class RegressionTaskBase(Task):
         As of every `Task`; dense_config.output_size may be left out.
     targets : list[str] | str
         Names of the targets in the file.
-    width : int
-        Raw numbers for each target.
+    loss : nn.Module | str | None
+        A loss of torch.nn, or its name; None: `default_loss`.
     target_denominators : list[str] | str | None
         A column for each target: their ratio is learnt. None: no ratio.
     norm_params : dict[str, Any] | None
@@ -48,38 +48,54 @@ class RegressionTaskBase(Task):
 
     padding = float("nan")
 
+    width: int = 1
+    """Raw numbers for each target."""
+
+    default_loss: str
+    """Name of the loss where none is given."""
+
+    unscaled_because: str = ""
+    """Why a scaler is refused; empty: it is not."""
+
     def __init__(
         self,
         name: str,
         input_name: str,
         targets: list[str] | str,
         dense_config: dict[str, Any],
-        width: int,
+        loss: nn.Module | str | None = None,
         target_denominators: list[str] | str | None = None,
         norm_params: dict[str, Any] | None = None,
-        scaler: RegressionTargetScaler | None = None,
         custom_output_names: list[str] | str | None = None,
         weight: float = 1.0,
+        scaler: RegressionTargetScaler | None = None,
         sample_weight: str | None = None,
     ) -> None:
-        self_targets = listed(targets)
-        outputs = self_targets if custom_output_names is None else listed(custom_output_names)
-        size = width * len(self_targets)
+        if scaler is not None and self.unscaled_because:
+            raise ValueError(f"task {name!r}: {self.unscaled_because}")
+        names = listed(targets)
+        outputs = names if custom_output_names is None else listed(custom_output_names)
+        size = self.width * len(names)
         super().__init__(name, input_name, {"output_size": size, **dense_config}, weight)
-        self.targets: list[str] = self_targets
+        self.targets: list[str] = names
         self.output_names: list[str] = outputs
         self.sample_weight = sample_weight
         if self.net.output_size != size:
             raise ValueError(
-                f"task {name!r}: dense_config.output_size is {self.net.output_size}, but {_said(self_targets)} "
+                f"task {name!r}: dense_config.output_size is {self.net.output_size}, but {_said(names)} "
                 f"{size}: set it to {size}, or leave it out"
             )
-        if len(outputs) != len(self_targets):
-            raise ValueError(f"task {name!r}: {len(outputs)} custom_output_names for {_said(self_targets)} as many")
+        if len(outputs) != len(names):
+            raise ValueError(f"task {name!r}: {len(outputs)} custom_output_names for {_said(names)} as many")
         try:
-            self.scales = make_scales(self_targets, target_denominators, norm_params, scaler)
+            self.scales = make_scales(names, target_denominators, norm_params, scaler)
         except ValueError as error:
             raise ValueError(f"task {name!r}: {error}") from error
+        self.loss_function = self._fitting(make_loss(self.default_loss if loss is None else loss, name))
+
+    @abstractmethod
+    def _fitting(self, loss: nn.Module) -> nn.Module:
+        """The loss as `losses` needs it; raises where it is none for this task."""
 
     def required_labels(self) -> list[str]:
         """Targets, denominators, weights."""
@@ -134,34 +150,19 @@ class RegressionTask(RegressionTaskBase):
 
     Parameters
     ----------
-    name, input_name, targets, dense_config, weight, target_denominators, norm_params, scaler, custom_output_names
+    name, input_name, targets, dense_config, weight, sample_weight
+        As of every `RegressionTaskBase`.
+    target_denominators, norm_params, scaler, custom_output_names
         As of every `RegressionTaskBase`.
     loss : nn.Module | str | None
         A loss of torch.nn that gives one for each value, or its name: L1Loss, MSELoss, HuberLoss, SmoothL1Loss; None:
         MSELoss. Its mean is taken, whatever its reduction says.
-    sample_weight
-        As of every `RegressionTaskBase`.
     """
 
-    def __init__(
-        self,
-        name: str,
-        input_name: str,
-        targets: list[str] | str,
-        dense_config: dict[str, Any],
-        loss: nn.Module | str | None = None,
-        target_denominators: list[str] | str | None = None,
-        norm_params: dict[str, Any] | None = None,
-        custom_output_names: list[str] | str | None = None,
-        weight: float = 1.0,
-        scaler: RegressionTargetScaler | None = None,
-        sample_weight: str | None = None,
-    ) -> None:
-        super().__init__(
-            name, input_name, targets, dense_config, 1, target_denominators, norm_params, scaler, custom_output_names,
-            weight, sample_weight,
-        )  # fmt: skip
-        self.loss_function = elementwise(make_loss("MSELoss" if loss is None else loss, name), name)
+    default_loss = "MSELoss"
+
+    def _fitting(self, loss: nn.Module) -> nn.Module:
+        return elementwise(loss, self.name)
 
     def losses(self, raw: Tensor, target: Tensor) -> Tensor:
         """As `torch.nn` has them."""
