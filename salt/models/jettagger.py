@@ -5,12 +5,12 @@ Shapes: B jets, "..." the tokens of a layout, D width.
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from salt.layout import Layout, Packed
 from salt.models.streams import only_stream
 from salt.models.tagger import Tagger, dense
+from salt.nn.embedding import in_front
 from salt.nn.encoder import Encoder, Tokens, unencoded
 from salt.nn.layers import Dense
 from salt.nn.pooling import Pooling
@@ -82,8 +82,7 @@ class JetTagger(Tagger):
     def _of_tracks(self, task: Task, tracks: Tokens, pooled: Tensor) -> Tensor:
         if task.net.context_size or task.net.input_size == tracks.x.shape[-1]:
             return task(tracks.x, pooled, tracks.layout)
-        before = tracks.layout.spread(pooled).expand(*tracks.x.shape[:-1], -1)
-        return task(torch.cat([before, tracks.x], -1), None, tracks.layout)
+        return task(in_front(pooled, tracks.x, tracks.layout), None, tracks.layout)
 
 
 def _listed(tasks: Task | list[Task] | None) -> list[Task]:

@@ -112,12 +112,12 @@ class InitNet(nn.Module):
             embedded = self.net(x, context, layout)
         else:
             assert parameters is not None
-            embedded = self.net(self.featurewise(_in_front(context, x, layout), parameters, layout))
+            embedded = self.net(self.featurewise(in_front(context, x, layout), parameters, layout))
         return embedded if self.pos_enc is None else embedded + self.pos_enc(x[..., self._places])
 
 
-def _in_front(context: Tensor | None, x: Tensor, layout: Layout | None) -> Tensor:
-    """Variables (..., F) with those of their jets (B, C) in front: (..., C + F)."""
+def in_front(context: Tensor | None, x: Tensor, layout: Layout | None) -> Tensor:
+    """What is known of tokens (..., F) with what is known of their jets (B, C) in front: (..., C + F)."""
     if context is None:
         return x
     before = layout.spread(context) if layout is not None else context
