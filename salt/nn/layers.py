@@ -38,7 +38,7 @@ class SplitLinear(nn.Linear):
 
 def make_activation(name: str, in_place: bool = True) -> nn.Module:
     """The activation of `torch.nn` with this name; in place where it can, unless its input is a part of something."""
-    if not hasattr(nn, name):
+    if name not in vars(nn):
         raise ValueError(f"unknown activation {name!r}; any class of torch.nn is known: ReLU, SiLU, GELU, ...")
     return nn.ReLU(inplace=in_place) if name == "ReLU" else getattr(nn, name)()
 
