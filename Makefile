@@ -35,7 +35,7 @@ test-all: setup lint ## adds the slow, browser, peer and Slurm tests
 	@benchmarks/peers/setup
 	@failed=0; \
 	$(BIN)/python -m pytest -m "$(DAILY)" -n $(WORKERS) --dist loadfile || failed=1; \
-	$(BIN)/python -m pytest -m "not ($(DAILY))" || failed=1; \
+	$(BIN)/python -m pytest -m "not ($(DAILY))" -n $(WORKERS) --dist loadfile || failed=1; \
 	exit $$failed
 
 system: ## what CI needs from the system (apt, as root)

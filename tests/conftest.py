@@ -18,6 +18,7 @@ os.environ.update(MLFLOW_DISABLE_TELEMETRY="true", DO_NOT_TRACK="true")  # threa
 import h5py
 import pytest
 import yaml
+from xdist.scheduler.loadscope import LoadScopeScheduling
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # so it is in what a script starts in the background
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -29,6 +30,19 @@ OUTSIDE = tempfile.gettempdir()
 SYS_ADMIN = 21  # linux/capability.h
 
 SAMPLE = Path(__file__).parent.parent / "salt" / "configs" / "sample.h5"
+
+
+class ByFile(LoadScopeScheduling):
+    """Leaves the tests of a file to one process, for they share what is slow to make; those of Slurm a cluster."""
+
+    def _split_scope(self, nodeid):
+        file = nodeid.partition("::")[0]
+        return "tests/slurm" if file.startswith("tests/slurm/") else file
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    return ByFile(config, log)
 
 
 class Answer(NamedTuple):
