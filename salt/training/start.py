@@ -11,14 +11,11 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from torch import Tensor
 from torch.optim import Optimizer
 
-from salt.training.init_from import InitFrom
+from salt.training.init_from import MODEL, InitFrom
 from salt.training.mup import Multipliers, MupConfig, check_optimizer, grouped, read_shapes
 from salt.training.optim import Group
 
 info = rank_zero_only(logging.getLogger(__name__).info)
-
-MODEL = "model."
-"""Before the names of the model's parameters, in those of the module."""
 
 
 class Start:
