@@ -5,7 +5,7 @@ Shapes: B jets, T constituents of all jets of a stream together, F features.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypedDict
 
@@ -47,6 +47,11 @@ class EdgeFeatures(TypedDict):
 
     input_name: str
     edge_features: list[str]
+
+
+def features_of_pairs(constructors: Iterable[EdgeFeatures] | None) -> dict[str, list[str]]:
+    """Stream -> features of the pairs of its constituents, as `data.edge_constructors` asks for them."""
+    return {item["input_name"]: item["edge_features"] for item in constructors or []}
 
 
 @dataclass(frozen=True)

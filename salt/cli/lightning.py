@@ -57,7 +57,7 @@ from salt.training.memory import keep_freed_memory
 from salt.training.module import SaltModule
 from salt.training.run_files import is_url, remove_parts
 from salt.training.signals import DOOR
-from salt.types import EdgeFeatures
+from salt.types import EdgeFeatures, features_of_pairs
 
 SKIPPED = {"model", "train_dataloaders", "val_dataloaders", "dataloaders", "datamodule", "return_predictions"}
 """Arguments of the trainer's methods that are not for the user."""
@@ -279,12 +279,11 @@ def _schema(
     mf_config: Namespace | None,
 ) -> dict[str, Any]:
     """Arguments of the Schema: the parser builds dataclasses itself."""
-    edges = {item["input_name"]: item["edge_features"] for item in edge_constructors or []}
     objects = None
     if mf_config is not None:  # of a dataclass the parser makes a class_path and its init_args, or these alone
         objects = MaskformerConfig.of(mf_config.get("init_args", mf_config).as_dict()).schema
     schema = {"variables": variables, "global_object": global_object, "input_map": input_map or {}}
-    return {**schema, "edges": edges, "objects": objects}
+    return {**schema, "edges": features_of_pairs(edge_constructors), "objects": objects}
 
 
 def _required_labels(model: SaltModule) -> dict[str, list[str]]:

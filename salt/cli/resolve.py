@@ -25,7 +25,7 @@ from salt.data.dicts import read_class_dict
 from salt.data.sources import Pattern, open_sample
 from salt.training.init_from import checkpoint_of
 from salt.training.run_files import absolute, exists, joined
-from salt.types import Schema
+from salt.types import Schema, features_of_pairs
 
 log = logging.getLogger(__name__)
 
@@ -78,8 +78,9 @@ def resolve(config: Namespace, asked: Asked) -> Namespace:
 
 def schema(config: Namespace) -> Schema:
     """The schema of a config."""
-    edges = {item["input_name"]: item["edge_features"] for item in config.data.get("edge_constructors") or []}
-    return Schema(config.data.variables, config.data.global_object, config.data.input_map or {}, edges)
+    data = config.data
+    edges = features_of_pairs(data.get("edge_constructors"))
+    return Schema(data.variables, data.global_object, data.input_map or {}, edges)
 
 
 def tasks(config: Namespace) -> Iterator[tuple[str, Namespace]]:

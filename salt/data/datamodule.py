@@ -30,7 +30,7 @@ from salt.data.splits import Split
 from salt.data.staging import Staging
 from salt.data.transforms import Transform
 from salt.data.workers import speak_of_workers
-from salt.types import PARAMETERS, EdgeFeatures, Schema
+from salt.types import PARAMETERS, EdgeFeatures, Schema, features_of_pairs
 
 warn = rank_zero_only(logging.getLogger(__name__).warning)
 
@@ -202,8 +202,7 @@ class SaltDataModule(lightning.LightningDataModule):
         super().__init__()
         vds_paths = {"train_vds_path": train_vds_path, "val_vds_path": val_vds_path, "test_vds_path": test_vds_path}
         _warn_of_unread({**vds_paths, "config_s3": config_s3})
-        edges = {item["input_name"]: item["edge_features"] for item in edge_constructors or []}
-        self.schema = Schema(variables, global_object, input_map or {}, edges)
+        self.schema = Schema(variables, global_object, input_map or {}, features_of_pairs(edge_constructors))
         self.files = {"train": train_file, "val": val_file, "test": test_file}
         self.numbers = {"train": num_train, "val": num_val, "test": num_test}
         self.norm_dict, self.class_dict = norm_dict, class_dict
