@@ -16,6 +16,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from salt.cli import class_paths, configs, upstream
 from salt.cli.configs import Source, merged, source_of
 from salt.cli.keys import unknown_keys
+from salt.cli.nested import value_at
 from salt.cli.secrets import VARIABLES
 from salt.data.names import by_nearness
 
@@ -131,21 +132,15 @@ def _key(parts: Sequence[str], keys: Sequence[str], content: Any) -> str:
             break
     else:
         return ""
-    key, node = list(known), _at(content, known)
+    key, node = list(known), value_at(content, known)
     for part in parts[number:]:
         if isinstance(node, Mapping) and "class_path" in node and part.lower() not in IN_A_CLASS:
             key.append("init_args")  # as on the command line, where the word may be left out
             node = node.get("init_args")
         names = {str(name).upper(): str(name) for name in node} if isinstance(node, Mapping) else {}
         key.append(names.get(part, part.lower()))
-        node = _at(node, key[-1:])
+        node = value_at(node, key[-1:])
     return ".".join(key)
-
-
-def _at(content: Any, parts: Sequence[str]) -> Any:
-    for part in parts:
-        content = content.get(part) if isinstance(content, Mapping) else None
-    return content
 
 
 def _source(variable: Variable, key: str) -> Source:
@@ -166,5 +161,5 @@ def _leaves(node: Any, key: str = "") -> Iterator[str]:
 
 def _has_room(parts: Sequence[str], content: Any) -> bool:
     """Whether a key can stand where it is to stand: not inside false, a number or a list."""
-    above = [_at(content, parts[:number]) for number in range(1, len(parts))]
+    above = [value_at(content, parts[:number]) for number in range(1, len(parts))]
     return all(node is None or isinstance(node, Mapping | str) for node in above)

@@ -10,6 +10,8 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
+from salt.cli.nested import value_at, with_value
+
 log = logging.getLogger(__name__)
 
 CLASS = "PredictionWriter"
@@ -28,23 +30,23 @@ def rewritten(content: dict[str, Any], source: str) -> dict[str, Any]:
     source : str
         Its name, for messages.
     """
-    callbacks = _at(content, "trainer", "callbacks")
+    callbacks = value_at(content, ["trainer", "callbacks"])
     if not isinstance(callbacks, list):
         return content
-    global_object = _at(content, "data", "global_object") or FIELDS["jet_variables"]
+    global_object = value_at(content, ["data", "global_object"]) or FIELDS["jet_variables"]
     streams = {**FIELDS, "jet_variables": global_object}
     new = [_renewed(callback, streams, source) for callback in callbacks]
     if new == callbacks:
         return content
-    content = {**content, "trainer": {**content["trainer"], "callbacks": new}}
-    given = [_at(callback, "init_args", CLASSES) for callback in callbacks]
+    content = with_value(content, ["trainer", "callbacks"], new)
+    given = [value_at(callback, ["init_args", CLASSES]) for callback in callbacks]
     names = next((classes for classes in given if classes), None)
     return content if names is None else _named(content, list(names), global_object, source)
 
 
 def _renewed(callback: Any, streams: Mapping[str, str], source: str) -> Any:
     """A callback with `extra_vars` in place of what it had once."""
-    arguments = _at(callback, "init_args")
+    arguments = value_at(callback, ["init_args"])
     if not isinstance(arguments, Mapping) or not str(callback.get("class_path")).endswith(CLASS):
         return callback
     copied = {stream: list(arguments[name] or []) for name, stream in streams.items() if name in arguments}
@@ -59,8 +61,8 @@ def _named(content: dict[str, Any], names: list[str], global_object: str, source
     """A config whose classifiers of the global object have these names of classes, where they have none."""
     keys = ("model", "model", "init_args", "tasks", "init_args", "modules")
     modules, found = [], []
-    for module in _at(content, *keys) or []:
-        arguments = _at(module, "init_args") or {}
+    for module in value_at(content, keys) or []:
+        arguments = value_at(module, ["init_args"]) or {}
         is_of_jets = str(module.get("class_path")).endswith("ClassificationTask")
         if is_of_jets and arguments.get("input_name") == global_object and not arguments.get("class_names"):
             module = {**module, "init_args": {**arguments, "class_names": names}}
@@ -70,16 +72,4 @@ def _named(content: dict[str, Any], names: list[str], global_object: str, source
         log.warning("%s of %s (%s) says nothing here: no task of %s lacks names", CLASSES, CLASS, source, global_object)
         return content
     log.info("read %s of %s (%s) as class_names of %s", CLASSES, CLASS, source, ", ".join(found))
-    return _put(content, keys, modules)
-
-
-def _at(node: Any, *keys: str) -> Any:
-    """What stands under these keys, one inside the other; None where nothing does."""
-    for key in keys:
-        node = node.get(key) if isinstance(node, Mapping) else None
-    return node
-
-
-def _put(node: Any, keys: tuple[str, ...], value: Any) -> Any:
-    """A copy in which something else stands there."""
-    return {**node, keys[0]: _put(node[keys[0]], keys[1:], value)} if keys else value
+    return with_value(content, keys, modules)

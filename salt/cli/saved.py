@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+
+from salt.cli.nested import changed, without
 
 log = logging.getLogger(__name__)
 
@@ -46,36 +48,35 @@ def rewritten(content: dict[str, Any], source: str) -> dict[str, Any]:
 
 def without_copies(content: dict[str, Any]) -> dict[str, Any]:
     """`data` says once what there is: model.norm_config, model.edge_constructors, and what each net is told of it."""
-    model = {key: value for key, value in content["model"].items() if key not in {MARK, "edge_constructors"}}
-    return {**content, "model": _in_nets(model)}
+    model = _without_any(content["model"], MARK, "edge_constructors")
+    return {**content, "model": _in_nets(model, NETS, lambda net: _without_any(net, *COPIES))}
 
 
 def without_pairs(content: dict[str, Any]) -> dict[str, Any]:
     """Features of pairs are asked for in data.edge_constructors alone, and are no stream."""
-    content = {**content, "model": _edges_named(content["model"])}
+    content = {**content, "model": _in_nets(content["model"], ["edge_init_nets"], _edge_net)}
     data = content.get("data")
     if isinstance(data, Mapping):
         data = {**data}
         if isinstance(variables := data.get("variables"), Mapping):
             data["variables"] = {name: of for name, of in variables.items() if not OF_PAIRS.match(name)}
         if isinstance(constructors := data.get("edge_constructors"), list):
-            data["edge_constructors"] = [_without(each, *COPIES) for each in constructors]
+            data["edge_constructors"] = [_without_any(each, *COPIES) for each in constructors]
         content["data"] = data
     return content
 
 
 def without_labels(content: dict[str, Any]) -> dict[str, Any]:
     """data.labels follows from the tasks."""
-    data = content.get("data")
-    return content if not isinstance(data, Mapping) else {**content, "data": _without(data, "labels")}
+    return without(content, ["data", "labels"])
 
 
 def without_null(content: dict[str, Any]) -> dict[str, Any]:
     """Null is what upstream saves of an argument of the model or of a callback that nobody gave."""
     trainer = content.get("trainer")
-    content = {**content, "model": _given(content["model"])}
+    content = {**content, "model": changed(content["model"], _given)}
     if isinstance(trainer, Mapping) and isinstance(trainer.get("callbacks"), list):
-        content["trainer"] = {**trainer, "callbacks": _given(trainer["callbacks"])}
+        content["trainer"] = {**trainer, "callbacks": changed(trainer["callbacks"], _given)}
     return content
 
 
@@ -89,47 +90,27 @@ RULES: tuple[Callable[[dict[str, Any]], dict[str, Any]], ...] = (
 )  # fmt: skip
 
 
-def _in_nets(node: Any) -> Any:
-    """The same model, its nets without what is said in `data`."""
-    if isinstance(node, list):
-        return [_in_nets(item) for item in node]
-    if not isinstance(node, Mapping):
-        return node
-    return {
-        key: [_without(net, *COPIES) for net in value] if key in NETS and isinstance(value, list) else _in_nets(value)
-        for key, value in node.items()
-    }
+def _in_nets(model: Any, names: Sequence[str], change: Callable[[Any], Any]) -> Any:
+    """The same model, each net in the lists of these arguments changed."""
 
+    def with_nets(node: dict[str, Any]) -> dict[str, Any]:
+        lists = {name: node[name] for name in names if isinstance(node.get(name), list)}
+        return {**node, **{name: [change(net) for net in nets] for name, nets in lists.items()}}
 
-def _edges_named(node: Any) -> Any:
-    """The same model, the nets that embed pairs called by the stream whose pairs these are."""
-    if isinstance(node, list):
-        return [_edges_named(item) for item in node]
-    if not isinstance(node, Mapping):
-        return node
-    return {
-        key: [_edge_net(net) for net in value]
-        if key == "edge_init_nets" and isinstance(value, list)
-        else _edges_named(value)
-        for key, value in node.items()
-    }
+    return changed(model, with_nets)
 
 
 def _edge_net(net: Any) -> Any:
-    """The same net, without what only nets of a stream of their own need."""
+    """The same net, called by the stream whose pairs it embeds, without what only a stream of its own needs."""
     if not isinstance(net, Mapping) or not (found := OF_PAIRS.match(str(net.get("input_name")))):
         return net
-    return {**_without(net, "attach_global"), "input_name": found[1]}
+    return {**_without_any(net, "attach_global"), "input_name": found[1]}
 
 
-def _given(node: Any) -> Any:
+def _given(node: dict[str, Any]) -> dict[str, Any]:
     """The same without keys whose value is null."""
-    if isinstance(node, list):
-        return [_given(item) for item in node]
-    if not isinstance(node, Mapping):
-        return node
-    return {key: _given(value) for key, value in node.items() if value is not None}
+    return {key: value for key, value in node.items() if value is not None}
 
 
-def _without(node: Any, *names: str) -> Any:
+def _without_any(node: Any, *names: str) -> Any:
     return {key: value for key, value in node.items() if key not in names} if isinstance(node, Mapping) else node

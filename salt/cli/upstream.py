@@ -7,9 +7,11 @@ for the options of the command line. Keys are dotted.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
+
+from salt.cli.nested import value_at, with_value, without
 
 log = logging.getLogger(__name__)
 
@@ -68,9 +70,9 @@ def rewritten(content: dict[str, Any], source: str) -> dict[str, Any]:
         Its name, for messages.
     """
     for key, value in rewrites(content, source).items():
-        content = _with(content, key.split("."), value)
+        content = with_value(content, key.split("."), value)
     for old in RULES:
-        content = _without(content, old.split("."))
+        content = without(content, old.split("."))
     return content
 
 
@@ -78,12 +80,12 @@ def rewrites(content: dict[str, Any], source: str) -> dict[str, Any]:
     """New key -> its value, of all old keys in a config; raises where it says something else of a new key besides."""
     found: dict[str, Any] = {}
     for old, rule in RULES.items():
-        value = _get(content, old, ABSENT)
+        value = value_at(content, old.split("."), ABSENT)
         if value is ABSENT:
             continue
         new = rule(value)
         for key, wanted in new.items():
-            given = _get(content, key)
+            given = value_at(content, key.split("."))
             if _differ(given, wanted):
                 raise ValueError(
                     f"{source} has {old} {value}, which means {key} {wanted}, but {key} {given} besides\n"
@@ -100,30 +102,3 @@ def _differ(given: Any, wanted: Any) -> bool:
     if isinstance(given, Mapping) and isinstance(wanted, Mapping):
         return any(_differ(given.get(key), value) for key, value in wanted.items())
     return given is not None and given != wanted
-
-
-def _get(content: Mapping[str, Any], key: str, default: Any = None) -> Any:
-    """What stands under a dotted key."""
-    node: Any = content
-    for part in key.split("."):
-        if not isinstance(node, Mapping) or part not in node:
-            return default
-        node = node[part]
-    return node
-
-
-def _with(content: Any, parts: Sequence[str], value: Any) -> dict[str, Any]:
-    """A copy in which a key has this value."""
-    content = content if isinstance(content, Mapping) else {}
-    first, *rest = parts
-    return {**content, first: _with(content.get(first), rest, value) if rest else value}
-
-
-def _without(content: Any, parts: Sequence[str]) -> Any:
-    """A copy in which a key is not; what does not have it is given as it is."""
-    first, *rest = parts
-    if not isinstance(content, Mapping) or first not in content:
-        return content
-    if rest:
-        return {**content, first: _without(content[first], rest)}
-    return {key: value for key, value in content.items() if key != first}
