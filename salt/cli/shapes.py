@@ -13,7 +13,7 @@ from jsonargparse import ArgumentParser, Namespace
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from torch import nn
 
-from salt.cli.nodes import key_of
+from salt.cli.nodes import key_of, plain
 from salt.cli.resolve import Asked, resolve
 from salt.cli.widths import MODEL, misfits
 from salt.data.names import unknown
@@ -23,8 +23,8 @@ from salt.training.run_files import exists
 
 log = logging.getLogger(__name__)
 
-ARGUMENTS = "model.model.init_args"
-
+ARGUMENTS = key_of(MODEL)
+"""Of the model."""
 
 LONGEST_WAIT = 60.0
 """Seconds that a rank waits for the shapes that the first one makes."""
@@ -60,8 +60,7 @@ def write(config: Namespace, asked: Asked) -> None:
 
 
 def _read(config: Namespace) -> MupConfig:
-    given = config.model.mup_config
-    return MupConfig.read(given.as_dict() if isinstance(given, Namespace) else given)
+    return MupConfig.read(plain(config.model.mup_config))
 
 
 def _model(config: Namespace, asked: Asked, mup: MupConfig, which: str) -> nn.Module:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -39,6 +39,10 @@ GIVEN = "out_dim"
 
 FOLLOWS = (None, "auto")
 """What a config says of a context that is to be as wide as what is known of a jet; without a word there is none."""
+
+
+Entry = tuple[Path, int | None]
+"""A place for a width, and what is there."""
 
 
 class Said(NamedTuple):
@@ -96,7 +100,15 @@ class Widths:
         self.found.append(Width(path, given, *expected))
         return expected if given is None else said(path, given)
 
-    def _given(self, nets: str) -> list[tuple[Path, int | None]]:
+    def _alike(self, places: Sequence[Entry], others: Sequence[Entry] = ()) -> Said | None:
+        """Note that all places have to be as the first one that says anything; the others are asked after them."""
+        first = next((said(path, width) for path, width in [*places, *others] if width is not None), None)
+        if first is not None:
+            for path, width in places:
+                self._fit(path, width, first)
+        return first
+
+    def _given(self, nets: str) -> list[Entry]:
         """Where the nets of an argument say what they give, and what they do."""
         return [
             ((*MODEL, nets, i, "dense_config", "output_size"), (net.get("dense_config") or {}).get("output_size"))
@@ -108,23 +120,15 @@ class Widths:
         places, encoder = self._given("init_nets"), self._model.get("encoder")
         name = taken_by(encoder, Encoder)
         of_encoder = [] if name is None else [((*MODEL, "encoder", "init_args", name), arguments(encoder).get(name))]
-        first = next((said(path, width) for path, width in [*places, *of_encoder] if width is not None), None)
-        if first is not None:
-            for path, width in places:
-                self._fit(path, width, first)
-        return first
+        return self._alike(places, of_encoder)
 
     def _edges(self) -> None:
-        """What the nets of pairs give: what the first one says that says anything, else what the encoder takes."""
+        """What the nets of pairs give, which the encoder takes."""
         places, encoder = self._given("edge_init_nets"), self._model.get("encoder")
         cls = class_of(encoder, Encoder)
         if not places or cls is None or OF_EDGES not in inspect.signature(cls).parameters:
             return
-        places.append(((*MODEL, "encoder", "init_args", OF_EDGES), arguments(encoder).get(OF_EDGES)))
-        first = next((said(path, width) for path, width in places if width is not None), None)
-        if first is not None:
-            for path, width in places:
-                self._fit(path, width, first)
+        self._alike([*places, ((*MODEL, "encoder", "init_args", OF_EDGES), arguments(encoder).get(OF_EDGES))])
 
     def _encoded(self, embedded: Said) -> Said | None:
         """What leaves the encoder, if there is one; None: nobody can tell."""

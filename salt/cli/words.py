@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from jsonargparse import Namespace
 
+from salt.cli.nodes import plain
 from salt.training.mup import MupConfig
 from salt.training.optim import chosen
 from salt.training.rates import LRSConfig
@@ -21,16 +22,14 @@ def faults(config: Namespace) -> Iterator[str]:
 
 
 def _optimizer(model: Namespace) -> None:
-    choice = model.get("optimizer", "AdamW")
-    chosen(choice.as_dict() if isinstance(choice, Namespace) else choice)
+    chosen(plain(model.get("optimizer", "AdamW")))
 
 
 def _mup(model: Namespace) -> None:
-    config = model.get("mup_config")
-    if config is not None:
-        MupConfig.read(config.as_dict() if isinstance(config, Namespace) else config)
+    if model.get("mup_config") is not None:
+        MupConfig.read(plain(model.mup_config))
 
 
 def _rates(model: Namespace) -> None:
     if model.get("lrs_config") is not None:
-        LRSConfig(**model.lrs_config.as_dict()).check()
+        LRSConfig(**plain(model.lrs_config)).check()
