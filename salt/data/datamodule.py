@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -11,7 +10,6 @@ from typing import Any, Literal
 
 import lightning
 import torch
-from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from salt.data.augment import Augmentation
 from salt.data.choice import Choice
@@ -23,27 +21,18 @@ from salt.data.objects import MaskformerConfig
 from salt.data.opening import Opening
 from salt.data.parameters import Parameters
 from salt.data.recipe import NonFinite, Recipe
-from salt.data.recipes import Options, as_they_are, columns_there, joined_labels, make_recipe
-from salt.data.sources import open_sample
+from salt.data.recipes import Options, joined_labels
 from salt.data.space import available_memory
 from salt.data.splits import Split
+from salt.data.stages import Files, Stages
 from salt.data.staging import Staging
 from salt.data.transforms import Transform
+from salt.data.unread import warn_of_unread
 from salt.data.workers import speak_of_workers
 from salt.types import PARAMETERS, EdgeFeatures, Schema, features_of_pairs
 
-warn = rank_zero_only(logging.getLogger(__name__).warning)
-
-UNREAD = {
-    "config_s3": "S3 takes its keys and its server from AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_ENDPOINT_URL",
-}
-"""Options that are accepted and not read, and why; for all others: the files of a glob are read one by one."""
-
-STAGES: dict[Stage, str] = {"train": "fit", "val": "validate", "test": "test"}
-"""Lightning's names."""
-
-Files = str | list[str] | None
-"""A path, a glob, a URL, or a list of these."""
+TRAINER_STAGES: dict[Stage, str] = {"train": "fit", "val": "validate", "test": "test"}
+"""What Lightning calls them."""
 
 
 class SaltDataModule(lightning.LightningDataModule):
@@ -201,10 +190,9 @@ class SaltDataModule(lightning.LightningDataModule):
     ) -> None:
         super().__init__()
         vds_paths = {"train_vds_path": train_vds_path, "val_vds_path": val_vds_path, "test_vds_path": test_vds_path}
-        _warn_of_unread({**vds_paths, "config_s3": config_s3})
+        warn_of_unread({**vds_paths, "config_s3": config_s3})
         self.schema = Schema(variables, global_object, input_map or {}, features_of_pairs(edge_constructors))
-        self.files = {"train": train_file, "val": val_file, "test": test_file}
-        self.numbers = {"train": num_train, "val": num_val, "test": num_test}
+        self.files: dict[str, Files] = {"train": train_file, "val": val_file, "test": test_file}
         self.norm_dict, self.class_dict = norm_dict, class_dict
         of_objects = mf_config.required_labels() if mf_config else {}
         self.labels = joined_labels(labels or {}, of_objects)
@@ -223,12 +211,19 @@ class SaltDataModule(lightning.LightningDataModule):
             mf_config=mf_config,
             non_finite=non_finite,
         )
-        self.choice = Choice(sampling, fold)
+        staging = Staging(move_files_temp) if move_files_temp else None
+        self._stages = Stages(
+            self.schema,
+            self.files,
+            {"train": num_train, "val": num_val, "test": num_test},
+            self.labels,
+            self.columns,
+            self.options,
+            Choice(sampling, fold),
+            Opening(store, store_dir, staging, is_mixed=self.shuffle == "window"),
+        )
         self.transforms = transforms or []
         self.parameters = Parameters(parameters, variables.get(PARAMETERS)) if parameters else None
-        self._opening = Opening(
-            store, store_dir, Staging(move_files_temp) if move_files_temp else None, self.shuffle == "window"
-        )
         self._loading = Loading(
             batch_size,
             num_workers=num_workers,
@@ -239,33 +234,30 @@ class SaltDataModule(lightning.LightningDataModule):
             window_jets=window_jets,
             device=device,
         )
-        self._splits: dict[Stage, Split] = {}
         self._loaders: list[Loader] = []
         self._shuffle_seed: int | None = None
         self._sequence: dict[str, Any] = {}
-        self._columns_there: dict[str, list[str]] | None = None
 
     def recipe(self, name: Stage) -> Recipe:
         """What is read of the jets of train, val or test: tests need no labels, but what physical values need."""
-        options = replace(self.options, columns=self.choice.columns(name))
-        if name != "test":
-            return make_recipe(self.schema, self.labels, options)
-        variables = {s: names for s, names in self.schema.variables.items() if s != PARAMETERS}  # the config has them
-        return make_recipe(replace(self.schema, variables=variables), self.test_columns(), as_they_are(options))
+        return self._stages.recipe(name)
 
     def test_columns(self) -> dict[str, list[str]]:
         """Those of `columns` that the test file has."""
-        if self._columns_there is None and self.columns:
-            with open_sample(self._file("test"), "data.test_file") as sample:
-                self._columns_there = columns_there(sample, self.columns, self.schema, self.options)
-        return self._columns_there or {}
+        return self._stages.test_columns()
 
-    def _file(self, name: Stage) -> str | list[str]:
-        """The file of train, val or test."""
-        file = self.files[name]
-        if file is None:
-            raise ValueError(f"data.{name}_file is not set: set it in the config, or with --data.{name}_file FILE")
-        return file
+    def opened(self) -> list[Stage]:
+        """Which jets have been opened: train, val or test."""
+        return self._stages.opened()
+
+    def split(self, name: Stage) -> Split:
+        """The jets of train, val or test; known after setup."""
+        return self._stages.split(name)
+
+    @property
+    def num_test_jets(self) -> int:
+        """Number of jets that are tested; known after setup."""
+        return self.split("test").num_jets
 
     def setup(self, stage: str) -> None:
         """Open the files of a stage: fit, validate, test or predict."""
@@ -274,7 +266,7 @@ class SaltDataModule(lightning.LightningDataModule):
         if stage == "fit":
             self._setup_fit()
         else:
-            self._open("val" if stage == "validate" else "test")
+            self._stages.open("val" if stage == "validate" else "test")
 
     def _settle_seed(self) -> None:
         """Choose the seed of the shuffle, the same on all ranks; one from a checkpoint stays."""
@@ -287,48 +279,18 @@ class SaltDataModule(lightning.LightningDataModule):
         validates = self.trainer.limit_val_batches != 0 if self.trainer else self.files["val"] is not None
         if validates and self.files["val"] is None:  # said before a long time of reading
             raise ValueError("data.val_file is not set: set it, or trainer.limit_val_batches: 0 for no validation")
-        self._open("train")
+        self._stages.open("train")
         if validates:
-            self._open("val")
-
-    def _open(self, name: Stage) -> None:
-        """Open the jets of train, val or test, unless they are open."""
-        if name in self._splits:
-            return
-        file = self._file(name)
-        labels = self.test_columns() if name == "test" else self.labels
-        shared = [self.numbers[other] for other in ("train", "val") if name != "test" and self.files[other] == file]
-        built = -1 if -1 in shared else max(shared, default=0)
-        self._splits[name] = self._opening.open(file, self.recipe(name), self.numbers[name], labels, name, built)
-
-    @property
-    def num_test_jets(self) -> int:
-        """Number of jets that are tested; known after setup."""
-        return self.split("test").num_jets
-
-    def opened(self) -> list[Stage]:
-        """Which jets have been opened: train, val or test."""
-        return list(self._splits)
-
-    def split(self, name: Stage) -> Split:
-        """The jets of train, val or test; known after setup."""
-        if name not in self._splits:
-            stage = "test" if name == "test" else "fit"
-            raise ValueError(f"no {name} jets have been opened: call setup({stage!r}) first")
-        return self._splits[name]
+            self._stages.open("val")
 
     def _loader(self, name: Stage, shuffle: Mode, blocks: tuple[int, int] | None = None) -> Loader:
         split = self.split(name)
         assert self._shuffle_seed is not None  # set when the jets were opened
-        chosen = self.choice.jets(split, self.schema.global_object, name, self._shuffle_seed)
+        chosen = self._stages.chosen(name, self._shuffle_seed)
         transforms = self.transforms if name == "train" else []
+        stage, seed = TRAINER_STAGES[name], self._shuffle_seed
         augmentation = Augmentation(
-            self.schema.variables,
-            transforms,
-            self.parameters,
-            STAGES[name],
-            self._shuffle_seed,
-            self.options.mf_config,
+            self.schema.variables, transforms, self.parameters, stage, seed, self.options.mf_config
         )
         ranks = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         loading = replace(
@@ -380,11 +342,7 @@ class SaltDataModule(lightning.LightningDataModule):
         for loader in self._loaders:
             loader.close()
         self._loaders.clear()
-        for split in self._splits.values():
-            split.close()
-        self._splits.clear()
-        self._columns_there = None
-        self._opening.close()
+        self._stages.close()
 
     def on_exception(self, exception: BaseException) -> None:
         """Remove copies also where training fails."""
@@ -399,11 +357,3 @@ class SaltDataModule(lightning.LightningDataModule):
         if self.seed is None and "seed" in state_dict:
             self._shuffle_seed = state_dict["seed"]
         self._sequence = state_dict.get("sequence", {})
-
-
-def _warn_of_unread(options: Mapping[str, Any]) -> None:
-    """Say of options that are set and not read why they are not."""
-    for name, value in options.items():
-        if value is not None:
-            reason = UNREAD.get(name, "files of a glob are read one after the other, without a virtual dataset")
-            warn("data.%s is not read: %s", name, reason)
