@@ -9,8 +9,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from jsonargparse import Namespace
 
+from salt.cli.asked import READ_BY, Asked
 from salt.cli.files import is_packaged
-from salt.cli.resolve import READ_BY, Asked, goes_on, made, schema, tasks
+from salt.cli.parsed import made, schema, tasks
+from salt.cli.resolve import goes_on
 from salt.cli.umami import is_normalised
 from salt.cli.widths import misfits
 from salt.data.dicts import read_class_dict, read_norm_dict

@@ -34,13 +34,14 @@ from salt.callbacks.record import RunRecord
 from salt.callbacks.state import RunState
 from salt.callbacks.stopping import Stopping
 from salt.cli import configs, devices, environment, loggers, plugins, secrets, shapes, widths
+from salt.cli.asked import Asked
 from salt.cli.check import check
 from salt.cli.ensemble import is_sweep_asked, test_sweep
 from salt.cli.files import PACKAGED, packaged_config
 from salt.cli.keys import unknown_keys
 from salt.cli.launch import settle, with_parent
 from salt.cli.messages import in_short
-from salt.cli.resolve import Asked, resolve
+from salt.cli.resolve import resolve
 from salt.cli.resume import FOUND_BY_WORD, continue_curves, found_by_word, resumed
 from salt.cli.run_lock import held
 from salt.cli.runs import with_run

@@ -7,10 +7,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +15,15 @@ import numpy as np
 import torch
 from jsonargparse import Namespace
 
-from salt.cli import devices, loggers, umami
+from salt.cli import loggers, umami
+from salt.cli.asked import READ_BY, Asked
 from salt.cli.files import PACKAGED, is_packaged, packaged_path
-from salt.cli.launch import Launch, launched
+from salt.cli.machine import as_evaluation, as_launched, other_gpus, without_gpu
+from salt.cli.parsed import fill, made, schema, tasks
 from salt.data.dicts import read_class_dict
 from salt.data.sources import Pattern, open_sample
 from salt.training.init_from import checkpoint_of
 from salt.training.run_files import absolute, exists, joined
-from salt.types import Schema, features_of_pairs
 
 log = logging.getLogger(__name__)
 
@@ -35,34 +33,7 @@ FILES = ("train_file", "val_file", "test_file", "norm_dict", "class_dict")
 DEFAULT_MONITOR = "val/jets_classification_loss"
 """What base.yaml monitors."""
 
-READ_BY = {
-    "fit": "data.train_file", "validate": "data.val_file", "test": "data.test_file", "predict": "data.test_file",
-}  # fmt: skip
-"""Verb -> the key of the file that it is about."""
-
 TIMESTAMP = re.compile(r"_\d{8}-\d{6}$")
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What the user asked for on the command line.
-
-    Parameters
-    ----------
-    verb : str
-        fit, validate, test or predict.
-    keys : frozenset[str]
-        Names of the options given there, like trainer.devices.
-    now : datetime
-        When.
-    resumed : str | None
-        Directory or URL of the run that goes on, in itself; None: a new run.
-    """
-
-    verb: str
-    keys: frozenset[str]
-    now: datetime
-    resumed: str | None = None
 
 
 def resolve(config: Namespace, asked: Asked) -> Namespace:
@@ -74,33 +45,6 @@ def resolve(config: Namespace, asked: Asked) -> Namespace:
     for rule in rules:
         rule(config, asked)
     return config
-
-
-def schema(config: Namespace) -> Schema:
-    """The schema of a config."""
-    data = config.data
-    edges = features_of_pairs(data.get("edge_constructors"))
-    return Schema(data.variables, data.global_object, data.input_map or {}, edges)
-
-
-def tasks(config: Namespace) -> Iterator[tuple[str, Namespace]]:
-    """The arguments of each task, with the key under which they stand."""
-    model = config.model.model
-    arguments = model.get("init_args", Namespace()) if model is not None else Namespace()
-    modules = arguments.get("tasks.init_args.modules") or []
-    for i, task in enumerate(modules):
-        yield f"model.model.init_args.tasks.init_args.modules[{i}].init_args", task.get("init_args", Namespace())
-
-
-def made(config: Namespace, stream: str) -> set[str]:
-    """Columns of a stream that the file need not have: they are made of others."""
-    data = config.data
-    names = set((data.new_variables or {}).get(stream, {}))
-    targets = [entry for entry in data.multi_target or [] if entry.get("input_name") == stream]
-    names |= {entry["custom_target"] for entry in targets if entry.get("custom_target")}
-    if data.labeller_config and data.labeller_config.use_labeller and stream == data.global_object:
-        names.add("flavour_label")
-    return names
 
 
 def packaged_files(config: Namespace, asked: Asked) -> None:
@@ -123,7 +67,7 @@ def files_beside(config: Namespace, asked: Asked) -> None:
     for key, name in names.items():
         beside = Path(train).parent / name
         if is_packaged(config.data[key]) and beside.is_file():
-            _fill(config.data, key, str(beside), "data.", "the folder of data.train_file")
+            fill(config.data, key, str(beside), "data.", "the folder of data.train_file")
     weighs = any(task.get("use_class_dict") for _, task in tasks(config))
     if not weighs and is_packaged(config.data.class_dict):
         config.data.class_dict = None  # that of the sample, which no task asks for
@@ -136,11 +80,11 @@ def class_names_of_file(config: Namespace, asked: Asked) -> None:
         if "class_names" not in task or task.class_names is not None or task.get("label_map") is not None:
             continue
         if task.label in made(config, task.input_name) and labeller:
-            _fill(task, "class_names", labeller.class_names, f"{key}.", "data.labeller_config.class_names")
+            fill(task, "class_names", labeller.class_names, f"{key}.", "data.labeller_config.class_names")
             continue
         names = [] if file is None else _names_in(file, schema(config).dataset(task.input_name), task.label)
         if names:
-            _fill(task, "class_names", names, f"{key}.", f"the attributes of {file}")
+            fill(task, "class_names", names, f"{key}.", f"the attributes of {file}")
 
 
 def linked_norm_dict(config: Namespace, asked: Asked) -> None:
@@ -195,33 +139,6 @@ def _loss_path(name: str | None) -> str:
     return f"torch.nn.{(name or 'CrossEntropyLoss').rpartition('.')[2]}"
 
 
-def without_gpu(config: Namespace, asked: Asked) -> None:
-    """On a machine without a GPU: cpu, one device, no other machine, 32-true, but for what the command line asks."""
-    trainer = config.trainer
-    if torch.cuda.is_available() or trainer.accelerator not in {"gpu", "cuda"} or "trainer.accelerator" in asked.keys:
-        return
-    launch = launched()
-    wanted = {"accelerator": "cpu", "devices": launch.per_node if launch else 1, "precision": "32-true"}
-    if launch is None and trainer.get("num_nodes", 1) != 1:  # nobody would come
-        wanted["num_nodes"] = 1
-    changed = {k: v for k, v in wanted.items() if f"trainer.{k}" not in asked.keys}
-    if trainer.devices in (-1, "-1"):  # all that there are; it may be a list
-        changed["devices"] = wanted["devices"]
-    for key, value in changed.items():
-        trainer[key] = value
-    log.info("no GPU here: trainer %s", ", ".join(f"{k} {v}" for k, v in changed.items()))
-
-
-def other_gpus(config: Namespace, asked: Asked) -> None:
-    """A config's list of GPUs is of the machine that it was written for: where there are others, as many of them."""
-    chosen = devices.chosen_devices(config.trainer.devices)
-    here = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if not isinstance(chosen, list) or "trainer.devices" in asked.keys:
-        return
-    if chosen and max(chosen) >= here >= len(chosen):
-        _fill(config.trainer, "devices", list(range(len(chosen))), "trainer.", f"the {here} GPUs here, for {chosen}")
-
-
 def monitored_loss(config: Namespace, asked: Asked) -> None:
     """The loss that names checkpoints, where it is that of base.yaml, and of a task that this model does not have."""
     names = {task.get("name") for _, task in tasks(config)}
@@ -229,7 +146,7 @@ def monitored_loss(config: Namespace, asked: Asked) -> None:
     for i, callback in enumerate(callbacks if names and DEFAULT_MONITOR.removesuffix("_loss")[4:] not in names else []):
         if callback.get("init_args.monitor_loss") == DEFAULT_MONITOR:
             reason = "the sum of all losses: no task is called jets_classification"
-            _fill(callback.init_args, "monitor_loss", "val/loss", f"trainer.callbacks[{i}].init_args.", reason)
+            fill(callback.init_args, "monitor_loss", "val/loss", f"trainer.callbacks[{i}].init_args.", reason)
 
 
 SWITCHES = {"enable_progress_bar": "ProgressBar", "enable_model_summary": "ModelSummary"}
@@ -269,51 +186,9 @@ def first_weights(config: Namespace, asked: Asked) -> None:
     with suppress(OSError, ValueError):  # a check says so
         path = checkpoint_of(config.model.init_from.ckpt)
         if path != config.model.init_from.ckpt:
-            _fill(config.model.init_from, "ckpt", path, "model.init_from.", config.model.init_from.ckpt)
+            fill(config.model.init_from, "ckpt", path, "model.init_from.", config.model.init_from.ckpt)
 
 
 def goes_on(config: Namespace, asked: Asked) -> bool:
     """Whether a training has a checkpoint of its own to go on from."""
     return asked.resumed is not None or config.ckpt_path is not None
-
-
-def as_launched(config: Namespace, asked: Asked) -> None:
-    """As many devices as somebody else has started processes for, where the number is left to the machine."""
-    launch = launched()
-    if launch is not None and str(config.trainer.devices) in {"auto", "-1"}:
-        _fill(config.trainer, "devices", launch.per_node, "trainer.", launch.by)
-
-
-def as_evaluation(config: Namespace, asked: Asked) -> None:
-    """Several ranks where somebody has started them, or the command line says how; else one process. No logger."""
-    config.trainer.logger = False
-    launch = launched()
-    if launch is not None and launch.size > 1:
-        as_started(config, asked, launch)
-    elif "trainer.strategy" not in asked.keys:
-        as_one_process(config, asked)
-
-
-def as_started(config: Namespace, asked: Asked, launch: Launch) -> None:
-    """As many ranks as there are processes: what a config says was for its training; options are left for a check."""
-    wanted = {"devices": launch.per_node, "num_nodes": launch.nodes}
-    changed = {key: value for key, value in wanted.items() if f"trainer.{key}" not in asked.keys}
-    for key, value in changed.items():
-        config.trainer[key] = value
-    if "trainer.strategy" not in asked.keys:
-        config.trainer.strategy = "auto"
-
-
-def as_one_process(config: Namespace, asked: Asked) -> None:
-    """Evaluating is done with soon: one process, whatever the training has taken."""
-    if config.trainer.devices not in (1, "1", "auto"):  # a list, too
-        log.info("Setting --trainer.devices=1")
-    config.trainer.devices = 1
-    config.trainer.num_nodes = 1
-    config.trainer.strategy = "auto"
-
-
-def _fill(node: Namespace, key: str, value: Any, prefix: str, source: str) -> None:
-    node[key] = value
-    shown = ", ".join(map(str, value)) if isinstance(value, list) else value
-    log.info("filled %s%s = %s from %s", prefix, key, shown, source)

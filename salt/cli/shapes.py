@@ -13,8 +13,9 @@ from jsonargparse import ArgumentParser, Namespace
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from torch import nn
 
+from salt.cli.asked import Asked
 from salt.cli.nodes import key_of, plain
-from salt.cli.resolve import Asked, resolve
+from salt.cli.resolve import resolve
 from salt.cli.widths import MODEL, misfits
 from salt.data.names import unknown
 from salt.models.tagger import Tagger

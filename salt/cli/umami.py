@@ -6,12 +6,13 @@ import logging
 
 from jsonargparse import Namespace
 
+from salt.cli.asked import READ_BY
 from salt.cli.files import is_packaged
+from salt.cli.parsed import schema
 from salt.data.remote import is_url
 from salt.data.sources import find_sources, open_sample
 from salt.data.tables import Table
 from salt.data.umami import UmamiTable
-from salt.types import Schema
 
 log = logging.getLogger(__name__)
 
@@ -19,13 +20,13 @@ log = logging.getLogger(__name__)
 def _tables(config: Namespace, key: str) -> dict[str, Table]:
     """Stream -> its table in a file; of several files, in the first. none where it cannot be read: a check says so."""
     data = config.data
-    schema = Schema(data.variables, data.global_object, data.input_map or {})
-    streams = dict.fromkeys([data.global_object, *data.variables, *schema.input_map])
+    of = schema(config)
+    streams = dict.fromkeys([data.global_object, *data.variables, *of.input_map])
     if config[key] is None:
         return {}
     try:
         with open_sample(find_sources(config[key], key)[0], key) as sample:
-            datasets = {stream: schema.dataset(stream) for stream in streams}
+            datasets = {stream: of.dataset(stream) for stream in streams}
             return {stream: sample.table(name, key) for stream, name in datasets.items() if name in sample.names()}
     except (OSError, ValueError, ImportError):
         return {}
@@ -93,19 +94,10 @@ def _gets_jets_variables(config: Namespace, stream: str) -> bool:
     return all(net.get("attach_global", True) for net in nets if net.get("input_name") == stream)
 
 
-READ_BY = {
-    "fit": ("data.train_file", "data.val_file"),
-    "validate": ("data.val_file", "data.train_file"),
-    "test": ("data.test_file", "data.train_file"),
-    "predict": ("data.test_file", "data.train_file"),
-}
-"""Verb -> the key of the file that it is about, and that of one which has to be alike."""
-
-
 def leave_normalised(config: Namespace, verb: str) -> None:
     """No normalisation in a model that reads inputs which are normalised already."""
-    key, other = READ_BY[verb]
-    _check_alike(config, key, other)
+    key = READ_BY[verb]
+    _check_alike(config, key, "data.val_file" if verb == "fit" else "data.train_file")
     tables = umami_tables(config, key)
     if not tables:
         if config.get("model.norm.already") and _tables(config, key):
