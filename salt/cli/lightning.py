@@ -9,14 +9,12 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
-from enum import Enum
 from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
 from jsonargparse import ArgumentError, Namespace
-from jsonargparse.typing import register_type
 from lightning import Callback, Trainer
 from lightning.pytorch.accelerators import CUDAAccelerator
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
@@ -27,7 +25,6 @@ from salt.callbacks import pruning
 from salt.callbacks.data_wait import DataWait
 from salt.callbacks.finite import FiniteCheck
 from salt.callbacks.label_check import LabelCheck
-from salt.callbacks.physics import PhysicsMetrics
 from salt.callbacks.progress import Progress
 from salt.callbacks.ranks import Ranks
 from salt.callbacks.record import RunRecord
@@ -41,16 +38,17 @@ from salt.cli.files import PACKAGED, packaged_config
 from salt.cli.keys import unknown_keys
 from salt.cli.launch import settle, with_parent
 from salt.cli.messages import in_short
+from salt.cli.parser import EPILOGS, complete, keys_given
+from salt.cli.quiet import quiet
 from salt.cli.resolve import resolve
 from salt.cli.resume import FOUND_BY_WORD, continue_curves, found_by_word, resumed
 from salt.cli.run_lock import held
 from salt.cli.runs import with_run
 from salt.cli.validation import write_table
 from salt.cli.words import faults
-from salt.cli.written import absolute_paths, whole_numbers_first
+from salt.cli.written import absolute_paths
 from salt.data.datamodule import SaltDataModule
 from salt.data.death import ended_by_signals
-from salt.data.objects import MaskformerConfig
 from salt.loggers.guard import build as build_logger
 from salt.training.checkpoints import best, readable
 from salt.training.company import COMPANY
@@ -58,33 +56,13 @@ from salt.training.memory import keep_freed_memory
 from salt.training.module import SaltModule
 from salt.training.run_files import is_url, remove_parts
 from salt.training.signals import DOOR
-from salt.types import EdgeFeatures, features_of_pairs
 
 SKIPPED = {"model", "train_dataloaders", "val_dataloaders", "dataloaders", "datamodule", "return_predictions"}
 """Arguments of the trainer's methods that are not for the user."""
 
-SHORT = {"-n": "name", "-ls": "log_suffix", "-f": "force", "-t": "tag", "-oc": "overwrite_config"}
-"""Options with a short form."""
-
 BASE = PACKAGED / "base.yaml"
 
-EPILOGS = {
-    "fit": "salt fit --resume RUN goes on with a run in its own directory, from its newest checkpoint; "
-    "--ckpt_path last|best means a checkpoint of the run whose config.yaml is given.",
-    "validate": "salt validate RUN [FILE] takes the best checkpoint of a run; --ckpt_path last takes the newest.",
-    "test": "salt test RUN [FILE] tests the best checkpoint of a run; --ckpt_path last takes the newest. "
-    "salt test SWEEP [FILE] [--members all|best:K] tests the members of a sweep, and writes what they say together.",
-    "predict": "salt predict RUN FILE writes the same file as salt test, of jets of which no truth is known.",
-}
-"""What --help says of options that the parser does not see."""
-
 warn = logging.getLogger(__name__).warning
-
-# Class weights are lists in YAML and tensors in torch; 1.67 is not to become 1.6699999570846558.
-register_type(torch.Tensor, serializer=lambda x: [float(str(value)) for value in x.numpy()], deserializer=torch.tensor)
-
-# Defaults of Lightning's callbacks may be members of an Enum: Timer's interval is.
-yaml.SafeDumper.add_multi_representer(Enum, lambda dumper, member: dumper.represent_data(member.value))
 
 
 class SaltCLI(LightningCLI):
@@ -109,11 +87,10 @@ class SaltCLI(LightningCLI):
         self._files = [secrets.without_keys(configs.read(file)) for file in (BASE, *map(packaged_config, named))]
         self._num_below = len(self._files) - len(files)  # what the environment's variables go over
         self._options = configs.options(options)
-        self.asked = Asked(verb, _keys(options), datetime.now(), resumed)
+        self.asked = Asked(verb, keys_given(options), datetime.now(), resumed)
         self._checkpoint: str | None = None
         self._run = ExitStack()
-        said = {"default_config_files": [str(BASE)], "epilog": EPILOGS[verb]}  # by --help
-        parser_kwargs = {"exit_on_error": False, **said}
+        of_verb = {"exit_on_error": False, "default_config_files": [str(BASE)], "epilog": EPILOGS[verb]}
         self._new: list[Path] = []
         try:
             super().__init__(
@@ -123,7 +100,7 @@ class SaltCLI(LightningCLI):
                 save_config_kwargs={"arguments": arguments},
                 seed_everything_default=42,
                 trainer_defaults={"callbacks": _always(verb)},
-                parser_kwargs={"prog": "salt", "exit_on_error": False, verb: parser_kwargs},
+                parser_kwargs={"prog": "salt", "exit_on_error": False, verb: of_verb},
                 args=[verb, *options],
                 auto_configure_optimizers=False,
                 load_from_checkpoint_support=False,
@@ -140,29 +117,7 @@ class SaltCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Our own arguments, and the two links: what data and model must know of each other."""
-        parser.add_argument("-n", "--name", type=str, default="salt", help="Name of the model and of the run.")
-        parser.add_argument(
-            "-ls", "--log_suffix", type=str | None, default=None, help="End of the run directory's name, not the time."
-        )
-        parser.add_lightning_class_args(PhysicsMetrics, "metrics")
-        flags = {
-            ("-f", "--force"): "Go on where --tag cannot be had.",
-            ("-t", "--tag"): "Tag the commit that is worked on as salt/<run>.",
-            ("-oc", "--overwrite_config"): "Take the directory of a run: its config is kept as config-1.yaml.",
-            ("--compile",): "Compile the model (torch.compile): worth its minutes on GPUs.",
-        }
-        for names, summary in flags.items():
-            parser.add_argument(*names, type=bool, default=False, nargs="?", const=True, help=summary)
-        whole_numbers_first(parser)
-        parser.link_arguments("name", "model.name")
-        parser.link_arguments("data.norm_dict", "model.norm_dict")
-        parser.link_arguments(
-            ("data.variables", "data.global_object", "data.input_map", "data.edge_constructors", "data.mf_config"),
-            "model.model.init_args.schema",
-            compute_fn=_schema,
-        )
-        parser.link_arguments("model", "data.labels", compute_fn=_required_labels, apply_on="instantiate")
-        parser.link_arguments("model", "data.columns", compute_fn=_required_columns, apply_on="instantiate")
+        complete(parser)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse, after a look for keys that nothing reads: the parser's own words about them fill pages."""
@@ -272,44 +227,15 @@ class SaltCLI(LightningCLI):
                 folder.rmdir()
 
 
-def _schema(
-    variables: dict[str, list[str]],
-    global_object: str,
-    input_map: dict[str, str] | None,
-    edge_constructors: list[EdgeFeatures] | None,
-    mf_config: Namespace | None,
-) -> dict[str, Any]:
-    """Arguments of the Schema: the parser builds dataclasses itself."""
-    objects = None
-    if mf_config is not None:  # of a dataclass the parser makes a class_path and its init_args, or these alone
-        objects = MaskformerConfig.of(mf_config.get("init_args", mf_config).as_dict()).schema
-    schema = {"variables": variables, "global_object": global_object, "input_map": input_map or {}}
-    return {**schema, "edges": features_of_pairs(edge_constructors), "objects": objects}
-
-
-def _required_labels(model: SaltModule) -> dict[str, list[str]]:
-    return model.required_labels()
-
-
-def _required_columns(model: SaltModule) -> dict[str, list[str]]:
-    return model.required_columns()
-
-
 def _always(verb: str) -> list[Callback]:
     """What every training has, and every evaluation, whatever callbacks its config names."""
     of_fit = [LabelCheck(), DataWait(), FiniteCheck(), RunState(), Progress(), Stopping(), *pruning.asked_for()]
     return [Ranks(), *(of_fit if verb == "fit" else [])]
 
 
-def _keys(options: Sequence[str]) -> frozenset[str]:
-    """Names of the options given on the command line."""
-    names = (option.partition("=")[0] for option in options if option.startswith("-") and option != "--")
-    return frozenset(SHORT.get(name, name.removeprefix("--").removesuffix("+")) for name in names)
-
-
 def main(arguments: Sequence[str], cli: type[SaltCLI] = SaltCLI) -> int:
     """Run fit, validate, test or predict, as the arguments begin; another `cli` does something else of the same."""
-    _quiet()
+    quiet()
     keep_freed_memory()
     verb = arguments[0]
     if unused := settle():
@@ -334,24 +260,3 @@ def _fit(arguments: Sequence[str], cli: type[SaltCLI]) -> int:
         with held(run):
             remove_parts(run)
     return 0
-
-
-def _is_news(record: logging.LogRecord) -> bool:
-    """Whether a remark of Lightning's tells the user something: other products and absent hardware do not."""
-    message = record.getMessage()
-    return not any(words in message for words in ("litlogger", "TPU available", "Skipping setting a default"))
-
-
-def _quiet() -> None:
-    """Third parties' remarks that say nothing to a user of this program."""
-    for message in (
-        ".*does not have many workers.*",  # one thread serves, see data.num_workers
-        ".*Experiment logs directory.*exists and is not empty.*",  # it holds the config
-        ".*LeafSpec.*deprecated.*",
-        ".*Checkpoint directory.*exists and is not empty.*",
-        r".*log\('(train|val)/.*sync_dist=True.*",  # ours are of all ranks together already
-        ".*`srun` command is available on your system but is not used.*",  # where it is no job at all
-    ):
-        warnings.filterwarnings("ignore", message)
-    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_is_news)
-    warnings.filterwarnings("ignore", category=DeprecationWarning, module="lightning|jsonargparse")  # not ours to mend
