@@ -6,7 +6,7 @@ import logging
 import os
 import tempfile
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
@@ -233,7 +233,7 @@ def _always(verb: str) -> list[Callback]:
     return [Ranks(), *(of_fit if verb == "fit" else [])]
 
 
-def main(arguments: Sequence[str], cli: type[SaltCLI] = SaltCLI) -> int:
+def main(arguments: Sequence[str], cli: Callable[..., SaltCLI] = SaltCLI) -> int:
     """Run fit, validate, test or predict, as the arguments begin; another `cli` does something else of the same."""
     quiet()
     keep_freed_memory()
@@ -251,7 +251,7 @@ def main(arguments: Sequence[str], cli: type[SaltCLI] = SaltCLI) -> int:
     return 0
 
 
-def _fit(arguments: Sequence[str], cli: type[SaltCLI]) -> int:
+def _fit(arguments: Sequence[str], cli: Callable[..., SaltCLI]) -> int:
     """Train, or go on with a training, if anything is left to do."""
     written_out, run, finished = resumed(arguments)
     if not finished:

@@ -8,7 +8,9 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from jsonargparse import Namespace
 
@@ -21,14 +23,24 @@ DEFAULT = "val/loss"
 
 
 class Probe(SaltCLI):
-    """Completes and checks its config, and builds nothing."""
+    """Completes and checks its config, and builds nothing.
 
-    objective = ""
+    Parameters
+    ----------
+    objective : str
+        The metric that is to be looked at; empty: the one that is monitored.
+    others
+        As `SaltCLI` has them.
+    """
+
+    def __init__(self, objective: str, *others: Any) -> None:
+        self._objective = objective
+        super().__init__(*others)
 
     def instantiate_classes(self) -> None:
         """Write what was found, to stdout."""
         config = self.config[self._verb]
-        objective = self.objective or monitored(config)
+        objective = self._objective or monitored(config)
         found = {
             "name": config.name,
             "logs": str(Path(config.trainer.default_root_dir).parent),
@@ -54,8 +66,7 @@ def monitored(config: Namespace) -> str:
 
 def probe(arguments: Sequence[str]) -> int:
     """Look for an objective (empty: the monitored metric), and what else `salt sweep` wants to know."""
-    Probe.objective = arguments[0]
-    return main(["fit", *arguments[1:]], Probe)
+    return main(["fit", *arguments[1:]], partial(Probe, arguments[0]))
 
 
 if __name__ == "__main__":
