@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from salt.training.checkpoints import SALT
+
 WARM_UP = 10
 """The decay of the update after n others is at most (1 + n) / (WARM_UP + n): the first weights are soon forgotten."""
 
@@ -65,7 +67,7 @@ class WeightAverage:
         raw = {name: weights[place] for name, place in self._places.items()}
         average = {name: self._averages[place] for name, place in self._places.items()}
         checkpoint["state_dict"] = {**state_dict, **average}
-        checkpoint.setdefault("salt", {}).update(
+        checkpoint.setdefault(SALT, {}).update(
             raw_state_dict={**state_dict, **raw}, ema={"decay": self.decay, "updates": self.updates}
         )
 
@@ -86,7 +88,7 @@ class Averaged(NamedTuple):
 
 def take_average(checkpoint: dict[str, Any]) -> Averaged | None:
     """Take the average out of a checkpoint that training goes on from, and put the weights themselves in its place."""
-    kept = checkpoint.get("salt", {})
+    kept = checkpoint.get(SALT, {})
     if "raw_state_dict" not in kept:
         return None
     averaged, checkpoint["state_dict"] = checkpoint["state_dict"], kept["raw_state_dict"]

@@ -26,16 +26,13 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from salt import __version__
 from salt.data.loader import Loader
 from salt.data.order import Order
-from salt.training.checkpoints import is_foreign
+from salt.training.checkpoints import FORMAT, SALT, is_foreign
 from salt.training.losses import LossSums
 from salt.training.position import Position, loops_at, position_in
 from salt.training.randomness import random_states, set_random_states
 
 info = rank_zero_only(logging.getLogger(__name__).info)
 warn = rank_zero_only(logging.getLogger(__name__).warning)
-
-FORMAT = 1
-"""Of what is under `salt` in a checkpoint."""
 
 STATE_OF_A_GROUP = {"lr", "betas", "params"}
 """What a checkpoint says of the optimiser's groups and the config does not."""
@@ -67,7 +64,7 @@ class Resume:
 
     def save(self, checkpoint: dict[str, Any]) -> None:
         """Add to a checkpoint where the run is; all ranks take part."""
-        kept = checkpoint.setdefault("salt", {})
+        kept = checkpoint.setdefault(SALT, {})
         kept |= {"format": FORMAT, "version": __version__}
         trainer = self._trainer
         if trainer.state.fn != TrainerFn.FITTING or "optimizer_states" not in checkpoint:
@@ -92,7 +89,7 @@ class Resume:
                 "from it, for its optimiser and its order of jets are others\n"
                 "  mend: begin a new training with its weights: --model.init_from.ckpt FILE in place of --ckpt_path"
             )
-        kept = checkpoint.get("salt", {})
+        kept = checkpoint.get(SALT, {})
         if kept.get("format", FORMAT) > FORMAT:
             raise ValueError(
                 f"this checkpoint was written by salt {kept.get('version')} in format {kept['format']}; "
@@ -105,7 +102,7 @@ class Resume:
         if self._checkpoint is None:
             return
         checkpoint, self._checkpoint = self._checkpoint, None
-        trainer, kept = self._trainer, checkpoint.get("salt", {})
+        trainer, kept = self._trainer, checkpoint.get(SALT, {})
         trainer.fit_loop.setup_data()  # the batches of an epoch are to be counted
         loops = checkpoint["loops"]["fit_loop"]
         position = Position(**kept["position"]) if "position" in kept else position_in(loops, math.inf, -1)

@@ -11,6 +11,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from torch import Tensor
 from torch.optim import Optimizer
 
+from salt.training.checkpoints import SALT
 from salt.training.init_from import MODEL, InitFrom
 from salt.training.mup import Multipliers, MupConfig, check_optimizer, grouped, read_shapes
 from salt.training.optim import Group
@@ -69,13 +70,13 @@ class Start:
 
     def save(self, checkpoint: dict[str, Any]) -> None:
         """Add to a checkpoint whose state its optimiser's is."""
-        checkpoint.setdefault("salt", {})["optimizer"] = self._kind.__name__
+        checkpoint.setdefault(SALT, {})["optimizer"] = self._kind.__name__
 
     def go_on(self, checkpoint: Mapping[str, Any]) -> None:
         """Take the weights that the module gets: they are of a run that is resumed. ValueError if it cannot be."""
         self._has_weights = True
         now = self._kind.__name__
-        before = checkpoint.get("salt", {}).get("optimizer", now)
+        before = checkpoint.get(SALT, {}).get("optimizer", now)
         if before != now:
             raise ValueError(
                 f"this checkpoint is of a training with the optimiser {before}; model.optimizer is {now}\n"
