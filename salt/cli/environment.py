@@ -16,7 +16,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from salt.cli import class_paths, configs, upstream
 from salt.cli.configs import Source, merged, source_of
 from salt.cli.keys import unknown_keys
-from salt.cli.nested import value_at
+from salt.cli.nested import value_at, with_value
 from salt.cli.secrets import VARIABLES
 from salt.data.names import by_nearness
 
@@ -144,9 +144,7 @@ def _key(parts: Sequence[str], keys: Sequence[str], content: Any) -> str:
 
 
 def _source(variable: Variable, key: str) -> Source:
-    content: Any = configs.load(variable.value)
-    for part in reversed(key.split(".")):
-        content = {part: content}
+    content = with_value({}, key.split("."), configs.load(variable.value))
     return Source(variable.name, class_paths.rewritten(upstream.rewritten(content, variable.name)))
 
 

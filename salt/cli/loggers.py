@@ -11,9 +11,12 @@ from typing import Any
 from jsonargparse import Namespace
 from lightning.pytorch.loggers import CSVLogger, Logger
 
+from salt.cli.nested import value_at, with_value
 from salt.training.run_files import absolute, joined
 
 log = logging.getLogger(__name__)
+
+KEY = ("trainer", "logger")
 
 Default = Callable[[str, str], Any]
 """Name of the model and run directory -> a value."""
@@ -41,8 +44,6 @@ def _nothing(name: str, run: str) -> str:
 def _inside(folder: str, name: str, run: str) -> str:
     return joined(run, folder)
 
-
-LIGHTNING = "lightning.pytorch.loggers"
 
 DEFAULTS: Mapping[str, Mapping[str, Default]] = {
     "CSVLogger": {"save_dir": _run, "name": _nothing, "version": _nothing},
@@ -85,12 +86,11 @@ def complete(config: Namespace, run: str, old: str) -> None:
 
 def with_places(content: dict[str, Any]) -> dict[str, Any]:
     """A config whose loggers have the save_dir that the parser asks for; `complete` says where that is."""
-    trainer = content.get("trainer")
-    if not isinstance(trainer, Mapping) or not trainer.get("logger"):
+    logger = value_at(content, KEY)
+    if not logger:
         return content
-    logger = trainer["logger"]
     loggers = [_with_place(each) for each in logger] if isinstance(logger, list) else _with_place(logger)
-    return {**content, "trainer": {**trainer, "logger": loggers}}
+    return with_value(content, KEY, loggers)
 
 
 def _with_place(logger: Any) -> Any:

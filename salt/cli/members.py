@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from salt.cli import configs
 from salt.cli.files import PACKAGED
+from salt.cli.nested import value_at
 from salt.sweeps import folder
 from salt.sweeps.folder import Member
 
@@ -125,10 +126,7 @@ def config_of(member: Member, asked: Asked) -> dict[str, Any]:
 
 def setting(config: Mapping[str, Any], key: str) -> Any:
     """Value of a dotted key; None where it is not set."""
-    value: Any = config
-    for part in key.split("."):
-        value = value.get(part) if isinstance(value, Mapping) else None
-    return value
+    return value_at(config, key.split("."))
 
 
 def same(key: str, members: Sequence[Member], runs: Sequence[Mapping[str, Any]]) -> Any:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from salt.cli.nested import value_at
 from salt.training.run_files import CHECKPOINTS, is_url
 
 info = logging.getLogger(__name__).info
@@ -24,8 +25,7 @@ def at_home(content: dict[str, Any], file: str | Path) -> dict[str, Any]:
         Where it is. Only a config.yaml beside checkpoints is that of a run.
     """
     here = Path(file).absolute().parent
-    trainer = content.get("trainer")
-    there = trainer.get("default_root_dir") if isinstance(trainer, Mapping) else None
+    there = value_at(content, ["trainer", "default_root_dir"])
     if (
         is_url(file)
         or Path(file).name != "config.yaml"

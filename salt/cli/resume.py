@@ -151,7 +151,7 @@ def _of_job(arguments: Sequence[str]) -> str | None:
     if job is None:
         return None
     files, options = configs.split(arguments[1:])
-    wanted = configs.merged([*_sources(files), configs.options(options)])
+    wanted = _config(files, options)
     logs = absolute((wanted.get("trainer") or {}).get("default_root_dir") or "logs")
     name, suffix = (_text(options, names) or wanted.get(names[0][2:]) for names in (NAME, SUFFIX))
     pattern = f"{escape(str(name or 'salt'))}_{'*' if suffix is None else escape(str(suffix))}"
@@ -212,7 +212,7 @@ def _without(is_meant: Callable[[str], bool], options: Sequence[str]) -> list[st
 def _is_finished(found: checkpoints.Facts, run: str, arguments: Sequence[str]) -> bool:
     """Whether a run has done all that it was to do, and says so."""
     files, options = configs.split(arguments)
-    trainer: dict[str, Any] = configs.merged([*_sources(files), configs.options(options)]).get("trainer") or {}
+    trainer = _config(files, options).get("trainer") or {}
     epochs, steps = trainer.get("max_epochs"), trainer.get("max_steps")
     state = _state_of(run)
     # its last checkpoint may be damaged, or gone
@@ -226,8 +226,10 @@ def _is_finished(found: checkpoints.Facts, run: str, arguments: Sequence[str]) -
     return True
 
 
-def _sources(files: Iterable[str]) -> list[configs.Source]:
-    return [configs.read(file) for file in (PACKAGED / "base.yaml", *map(packaged_config, files))]
+def _config(files: Iterable[str], options: Sequence[str]) -> dict[str, Any]:
+    """What base.yaml, these files and these options say together."""
+    read = [configs.read(file) for file in (PACKAGED / "base.yaml", *map(packaged_config, files))]
+    return configs.merged([*read, configs.options(options)])
 
 
 def _state_of(run: str) -> dict[str, Any]:

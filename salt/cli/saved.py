@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from salt.cli.nested import changed, without
+from salt.cli.nested import changed, value_at, with_value, without
 
 log = logging.getLogger(__name__)
 
@@ -22,6 +22,8 @@ COPIES = frozenset({"variables", "global_object"})
 
 NETS = ("init_nets", "edge_init_nets", "featurewise_nets")
 """Arguments of the model with a list of such nets."""
+
+VARIABLES, CONSTRUCTORS, CALLBACKS = ("data", "variables"), ("data", "edge_constructors"), ("trainer", "callbacks")
 
 OF_PAIRS = re.compile(r"^_edge_features_(.+)$")
 """What upstream calls the features of pairs of a stream, which it treats as a stream of their own."""
@@ -55,14 +57,10 @@ def without_copies(content: dict[str, Any]) -> dict[str, Any]:
 def without_pairs(content: dict[str, Any]) -> dict[str, Any]:
     """Features of pairs are asked for in data.edge_constructors alone, and are no stream."""
     content = {**content, "model": _in_nets(content["model"], ["edge_init_nets"], _edge_net)}
-    data = content.get("data")
-    if isinstance(data, Mapping):
-        data = {**data}
-        if isinstance(variables := data.get("variables"), Mapping):
-            data["variables"] = {name: of for name, of in variables.items() if not OF_PAIRS.match(name)}
-        if isinstance(constructors := data.get("edge_constructors"), list):
-            data["edge_constructors"] = [_without_any(each, *COPIES) for each in constructors]
-        content["data"] = data
+    if isinstance(variables := value_at(content, VARIABLES), Mapping):
+        content = with_value(content, VARIABLES, {key: of for key, of in variables.items() if not OF_PAIRS.match(key)})
+    if isinstance(constructors := value_at(content, CONSTRUCTORS), list):
+        content = with_value(content, CONSTRUCTORS, [_without_any(each, *COPIES) for each in constructors])
     return content
 
 
@@ -73,11 +71,9 @@ def without_labels(content: dict[str, Any]) -> dict[str, Any]:
 
 def without_null(content: dict[str, Any]) -> dict[str, Any]:
     """Null is what upstream saves of an argument of the model or of a callback that nobody gave."""
-    trainer = content.get("trainer")
     content = {**content, "model": changed(content["model"], _given)}
-    if isinstance(trainer, Mapping) and isinstance(trainer.get("callbacks"), list):
-        content["trainer"] = {**trainer, "callbacks": changed(trainer["callbacks"], _given)}
-    return content
+    callbacks = value_at(content, CALLBACKS)
+    return with_value(content, CALLBACKS, changed(callbacks, _given)) if isinstance(callbacks, list) else content
 
 
 def without_lightning(content: dict[str, Any]) -> dict[str, Any]:
