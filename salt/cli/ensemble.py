@@ -12,7 +12,7 @@ from typing import Any
 import h5py
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
-from salt.cli.members import Asked, asked_for, chosen, config_of, same, setting
+from salt.cli.members import Wanted, asked_for, chosen, config_of, same, setting
 from salt.data.death import EXIT_CODES
 from salt.data.ensemble import Combination, Mean, OutOfFold, owners, write_ensemble
 from salt.data.evaluation import TESTED, fingerprint
@@ -82,7 +82,7 @@ def _combination(
     return OutOfFold(owners(jets, folds))
 
 
-def _evaluation(member: Member, tested: str, asked: Asked) -> Path:
+def _evaluation(member: Member, tested: str, asked: Wanted) -> Path:
     """The evaluation file of a member's best checkpoint, made where there is none that is current."""
     checkpoint = Path(checkpoints.best(member.run).path)
     found = None if asked.options else _current(checkpoint, tested)

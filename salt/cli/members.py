@@ -21,7 +21,7 @@ ENSEMBLES = {"replicas", "folds"}
 """Methods whose trials make an ensemble, all of them, where the user names none."""
 
 
-class Asked(NamedTuple):
+class Wanted(NamedTuple):
     """What the user wrote.
 
     Parameters
@@ -42,7 +42,7 @@ class Asked(NamedTuple):
     options: list[str]
 
 
-def asked_for(arguments: Sequence[str]) -> Asked:
+def asked_for(arguments: Sequence[str]) -> Wanted:
     """`test SWEEP [FILE] [--members WHICH] [OPTIONS]`."""
     names: list[str] = []
     rest: list[str] = []
@@ -63,15 +63,15 @@ def asked_for(arguments: Sequence[str]) -> Asked:
             "--ckpt_path names one checkpoint, and a sweep has many: its members are tested with the best one of each\n"
             "  mend: leave it out, or test one member: salt test RUN --ckpt_path FILE"
         )
-    return Asked(Path(names[0]), names[1:], which, rest)
+    return Wanted(Path(names[0]), names[1:], which, rest)
 
 
-def chosen(asked: Asked, method: str, direction: str) -> list[Member]:
+def chosen(asked: Wanted, method: str, direction: str) -> list[Member]:
     """The members of the ensemble: finished ones.
 
     Parameters
     ----------
-    asked : Asked
+    asked : Wanted
         What the user wrote.
     method, direction : str
         Of the sweep: replicas, folds, grid, ...; min or max.
@@ -113,7 +113,7 @@ def _best(complete: Sequence[Member], direction: str, number: int) -> list[Membe
     return chosen
 
 
-def config_of(member: Member, asked: Asked) -> dict[str, Any]:
+def config_of(member: Member, asked: Wanted) -> dict[str, Any]:
     """What a member's test is made with."""
     file = member.run / "config.yaml"
     if not file.is_file():
