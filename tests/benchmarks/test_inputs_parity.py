@@ -228,7 +228,7 @@ def test_normalised_inputs_are_upstreams_and_parameters_are_left(upstream):
         k: x.tolist() for k, x in theirs["state"].items()
     }
     inputs = make_inputs(None) | {stream: make_inputs(stream)[stream] for stream in EXTRA}
-    for stream, x in own(inputs).items():
+    for stream, x in own.double()(inputs).items():
         real = padded(x)[0] if isinstance(x, Ragged) else x
         where = ~padded(x)[1] if isinstance(x, Ragged) else slice(None)
         torch.testing.assert_close(real[where], theirs["outputs"][stream][where], rtol=0, atol=1e-10)
