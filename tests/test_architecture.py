@@ -8,7 +8,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "salt"
 
 ROOMS = {"cli", "callbacks", "loggers", "export", "report", "prepare", "simulate", "training", "models", "tasks",
-         "metrics", "nn", "clusters", "sweeps",
+         "metrics", "nn", "clusters", "sweeps", "optim",
          "data", "types", "layout", "kernels", "ragged"}  # fmt: skip
 GROUND = {"types", "layout", "kernels", "ragged"}
 MAY_IMPORT = {
@@ -22,6 +22,7 @@ MAY_IMPORT = {
     "tasks": {"metrics", "nn", "data", *GROUND},
     "models": {"tasks", "metrics", "nn", "data", *GROUND},
     "training": {"models", "tasks", "metrics", "nn", "data", *GROUND},
+    "optim": {"training"},
     "loggers": set(),
     "callbacks": {"training", "models", "tasks", "metrics", "nn", "data", *GROUND},
     "export": {"training", "models", "tasks", "metrics", "nn", "data", *GROUND},

@@ -1,4 +1,4 @@
-"""The face that YAML names: `class_path: salt.models.X`."""
+"""The face that YAML names: `class_path: salt.models.X`; upstream's names are imported from here, too."""
 
 from salt.models.jettagger import JetTagger
 from salt.models.maskformer import MaskDecoder
@@ -22,6 +22,9 @@ from salt.tasks.gaussian import GaussianRegressionTask
 from salt.tasks.labelled import LabelledTask as Task
 from salt.tasks.regression import RegressionTask, RegressionTaskBase
 from salt.tasks.vertexing import VertexingTask
+
+TransformerV2 = Transformer
+"""Upstream's name of it; not in `__all__`, from which error messages suggest the names of today."""
 
 __all__ = [
     "GLU",

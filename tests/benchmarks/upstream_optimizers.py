@@ -4,6 +4,7 @@ import sys
 
 import torch
 from lion_pytorch import Lion
+
 from salt.optim import HybridMuonAdamW
 
 OPTIMIZERS = {
