@@ -17,6 +17,7 @@ MEANT = {f"salt.models.{name}": name for name in f"{MODELS} RegressionTaskBase".
     "salt.models.transformer_v2.Transformer": "Transformer",
     "salt.models.transformer_v2.TransformerV2": "Transformer",
     "salt.data.SaltDataModule": "SaltDataModule",
+    "salt.data.SaltDataset": "SaltDataset",
     "salt.optim.HybridMuonAdamW": "HybridMuonAdamW",
 }
 """Where a class is imported from -> its name in the file where it is."""
