@@ -92,10 +92,8 @@ class RunState(Callback):
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Write what ended the run."""
         if trainer.is_global_zero:
-            loss = COMPANY.loss
-            # ranks that stop together end one after the other, with the same code
-            is_lost = loss is not None and not (isinstance(exception, SystemExit) and exception.code == loss.code)
-            state, reason = ("failed", str(loss)) if is_lost else ended_by(exception)
+            loss = COMPANY.loss_behind(exception)
+            state, reason = ended_by(exception) if loss is None else ("failed", str(loss))
             reason = hidden(reason, secrets_of_environment())
             update(trainer.default_root_dir, state=state, ended=now(), reason=reason)
 

@@ -67,6 +67,7 @@ class Company:
     def __init__(self) -> None:
         self.loss: Loss | None = None
         self._rank = 0
+        self._is_joined = False
         self._others: dict[socket.socket, int] = {}  # the connection to each rank that lives
         self._lock = threading.Lock()
         self._children: list[subprocess.Popen] = []
@@ -85,7 +86,6 @@ class Company:
             self._blame(leave)
             raise
         except RuntimeError as error:
-            self._learnt.wait(PATIENCE[0] if self._others else 0)  # a collective fails a moment before we learn why
             self._blame(error)
             raise
         finally:
@@ -107,7 +107,7 @@ class Company:
             The ranks that this process has started. Who has looked after them does not find them there any more: it
             would kill this process, too.
         """
-        self._rank = rank
+        self._rank, self._is_joined = rank, True
         self._children = [*children]
         children.clear()
         signal.signal(WAKING, self._wake)
@@ -203,11 +203,22 @@ class Company:
             self._ending.set()
             raise LostRankError(str(self.loss))
 
+    def loss_behind(self, error: BaseException) -> Loss | None:
+        """The rank whose loss has led to an error; None where that is the error of this rank alone.
+
+        A collective fails a moment before we learn why, so that this waits a moment.
+        """
+        if isinstance(error, RuntimeError) and self._is_joined:
+            self._learnt.wait(PATIENCE[0])
+        loss = self.loss
+        # ranks that stop together end one after the other, with the same code
+        return None if loss is None or (isinstance(error, SystemExit) and error.code == loss.code) else loss
+
     def _blame(self, error: BaseException) -> None:
         """End as the lost rank has, if that is why this one fails."""
-        if self.loss is not None:
-            log.error("%s", self.loss)
-            raise SystemExit(self.loss.code) from error
+        if (loss := self.loss_behind(error)) is not None:
+            log.error("%s", loss)
+            raise SystemExit(loss.code) from error
 
     def _leave(self, code: int) -> None:
         """Say goodbye, and see the ranks that this process has started to their end."""

@@ -42,6 +42,12 @@ with COMPANY.kept():
     if deed == "collective":
         time.sleep(0.1)
         raise RuntimeError("connection closed by peer")
+    if deed == "ask":
+        company.PATIENCE = (20.0, 1.0, 5.0)
+        print(COMPANY.loss_behind(RuntimeError("connection closed by peer")), file=sys.stderr)
+    if deed == "die":
+        time.sleep(0.3)
+        os.kill(os.getpid(), signal.SIGKILL)
     if deed == "hang":
         signal.pthread_sigmask(signal.SIG_BLOCK, {company.WAKING})
         time.sleep(60)
@@ -110,6 +116,11 @@ def test_a_collective_that_fails_with_a_rank_is_not_the_reason(ranks):
     said, codes = said_and_codes(processes)
     assert codes == [137, -signal.SIGKILL]
     assert "rank 1 was killed" in said[0]
+
+
+def test_a_collective_that_fails_before_its_reason_is_known_waits_for_it(ranks):
+    said, _codes = said_and_codes(ranks("ask", "die"))
+    assert "rank 1 was killed" in said[0].splitlines()[0]
 
 
 def test_who_ends_for_another_tidies_up(ranks, tmp_path):
