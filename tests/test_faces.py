@@ -7,15 +7,12 @@ from importlib import import_module
 import pytest
 
 MODELS = "NodeQueryGAP InitNet InputNorm EdgeConstructor FeaturewiseTransformation PositionalEncoder Pooling"
+LAYERS = "Attention DecoderLayer DropPath EdgeAttention EncoderLayer GLU LayerScale NormResidual Transformer"
 MEANT = {f"salt.models.{name}": name for name in f"{MODELS} RegressionTaskBase".split()} | {
+    **{f"salt.models.transformer_v2.{name}": name for name in LAYERS.split()},
+    "salt.models.transformer_v2.TransformerV2": "Transformer",
     "salt.models.TaskBase": "Task",
     "salt.models.TransformerV2": "Transformer",
-    "salt.models.transformer_v2.Attention": "Attention",
-    "salt.models.transformer_v2.EncoderLayer": "EncoderLayer",
-    "salt.models.transformer_v2.GLU": "GLU",
-    "salt.models.transformer_v2.NormResidual": "NormResidual",
-    "salt.models.transformer_v2.Transformer": "Transformer",
-    "salt.models.transformer_v2.TransformerV2": "Transformer",
     "salt.data.SaltDataModule": "SaltDataModule",
     "salt.data.SaltDataset": "SaltDataset",
     "salt.optim.HybridMuonAdamW": "HybridMuonAdamW",

@@ -6,6 +6,7 @@ Shapes: B jets, "..." the tokens of a layout, D width.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -113,11 +114,11 @@ class NormResidual(nn.Module):
         self._adds_itself = layer_scale is None and not drop_path
         self._norm_last = norm_type == "post"
 
-    def forward(self, x: Tensor, layout: Layout) -> Tensor:
-        """Tokens (..., D) to tokens (..., D)."""
+    def forward(self, x: Tensor, layout: Layout, *args: Any) -> Tensor:
+        """Tokens (..., D) to tokens (..., D); what else the step reads goes behind the layout."""
         if not self._adds_itself:
-            return self.add(x, self.fn(None, self.read(x), layout), layout)
-        x = self.fn(x, self.read(x), layout)
+            return self.add(x, self.fn(None, self.read(x), layout, *args), layout)
+        x = self.fn(x, self.read(x), layout, *args)
         return self.norm(x) if self._norm_last else x
 
     def read(self, x: Tensor) -> Tensor:

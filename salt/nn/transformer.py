@@ -16,7 +16,7 @@ from salt.nn.attention import Attention
 from salt.nn.edges import EdgeAttention, Edges, EmbeddedEdges
 from salt.nn.encoder import Between, Encoded, Encoder, Tokens, joined, parted
 from salt.nn.layers import GLU, make_norm
-from salt.nn.residual import LayerScale, NormResidual
+from salt.nn.residual import LayerScale, NormResidual, Step
 
 NORM_TYPES = ("pre", "post", "hybrid", "none")
 """Where the steps of an encoder layer are normalised."""
@@ -119,6 +119,50 @@ class InTurn(nn.ModuleList):
         for step in self:
             x = step(x, layout)
         return x
+
+
+class DecoderLayer(nn.Module):
+    """Tokens that learn from each other, then from those of another stream, and then a feed-forward net.
+
+    Parameters
+    ----------
+    embed_dim : int
+        Width D of both.
+    norm : str
+        LayerNorm or RMSNorm.
+    ls_init : float | None
+        Learned factors on what each step adds, and their value at the start; None: 1.
+    drop_path : float
+        Share of the jets for which a step is left out of a training step.
+    dense_kwargs, attn_kwargs : dict[str, Any] | None
+        Arguments of `GLU` and of both `Attention`s but the width.
+    norm_type : str
+        pre: of what a step reads, but not of the other stream; post: of the sum; none.
+    """
+
+    def __init__(
+        self,
+        embed_dim: int,
+        norm: str = "LayerNorm",
+        ls_init: float | None = 1e-3,
+        drop_path: float = 0.0,
+        dense_kwargs: dict[str, Any] | None = None,
+        attn_kwargs: dict[str, Any] | None = None,
+        norm_type: str = "pre",
+    ) -> None:
+        super().__init__()
+
+        def added(step: Step) -> NormResidual:
+            scale = None if ls_init is None else LayerScale(embed_dim, ls_init)
+            return NormResidual(step, make_norm(norm, embed_dim), norm_type, scale, drop_path)
+
+        self.self_attn = added(Attention(embed_dim, **(attn_kwargs or {})))
+        self.cross_attn = added(Attention(embed_dim, **(attn_kwargs or {})))
+        self.dense = added(GLU(embed_dim, **(dense_kwargs or {})))
+
+    def forward(self, x: Tensor, layout: Layout, others: Tokens) -> Tensor:
+        """Tokens (..., D), and those of another stream of the same jets, to tokens (..., D)."""
+        return self.dense(self.cross_attn(self.self_attn(x, layout), layout, others), layout)
 
 
 class Transformer(Encoder):

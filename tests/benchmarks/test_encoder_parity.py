@@ -5,6 +5,7 @@ import torch
 
 from salt.models import Transformer
 from salt.nn.encoder import Tokens
+from salt.nn.transformer import DecoderLayer
 from salt.ragged import Ragged
 from tests.models.padded import Padded
 from tests.models.test_encoder import equal, shaken
@@ -36,34 +37,52 @@ ENCODERS = {
     "muP in attention": {"attn_kwargs": {**HEADS, "mup": True}},
     "kernel": {"attn_type": "torch-meff"},
 }
+DECODERS = {
+    "decoder": {},
+    "decoder, post": {"norm_type": "post", "norm": "RMSNorm"},
+    "decoder, none": {"norm_type": "none", "ls_init": None},
+    "decoder, norms": {"attn_kwargs": {**HEADS, "do_qk_norm": True, "do_v_norm": True}},
+}
 LENGTHS = {"tracks": [3, 1, 6, 2, 4], "flows": [2, 5, 0, 1, 3]}
 
 
 def case(name):
     """Ours, tokens of each stream, and what upstream is to do."""
     torch.manual_seed(len(name))
-    options = {"num_layers": 2, "out_dim": 6, "embed_dim": 8, "attn_kwargs": HEADS, **ENCODERS[name]}
-    model = shaken(Transformer(**options).double())
+    kind = "encoder" if name in ENCODERS else "decoder"
+    options = {"embed_dim": 8, "attn_kwargs": HEADS}
+    if kind == "encoder":
+        options = {"num_layers": 2, "out_dim": 6, **options, **ENCODERS[name]}
+    else:
+        options |= DECODERS[name]
+    model = shaken({"encoder": Transformer, "decoder": DecoderLayer}[kind](**options).double())
     tokens = [
         Tokens(stream, *Padded.of(Ragged.from_lengths(torch.randn(sum(n), 8, dtype=torch.float64), torch.tensor(n))))
         for stream, n in LENGTHS.items()
     ]
+    if kind == "decoder":  # upstream's lets padding among those that ask speak in their self-attention: have none
+        queries = torch.randn(5, 4, 8, dtype=torch.float64)
+        tokens[0] = Tokens("queries", queries, Padded(torch.ones(5, 4, dtype=torch.bool)))
     inputs = {stream.name: stream.x for stream in tokens}
     pads = {stream.name: ~stream.layout.valid for stream in tokens}
-    return model, tokens, (options, inputs, pads, model.state_dict())
+    return model, tokens, (kind, options, inputs, pads, model.state_dict())
 
 
 @pytest.fixture(scope="module")
 def upstream(ask_upstream):
     """Name of a case -> upstream's output and gradients."""
-    return ask_upstream("upstream_encoder.py", {name: case(name)[-1] for name in ENCODERS})
+    return ask_upstream("upstream_encoder.py", {name: case(name)[-1] for name in ENCODERS | DECODERS})
 
 
-@pytest.mark.parametrize("name", ENCODERS)
+@pytest.mark.parametrize("name", ENCODERS | DECODERS)
 def test_outputs_and_gradients_are_upstreams(upstream, name):
-    model, tokens, _ = case(name)
-    together = model(tokens).together
-    ours, layout = together.x, together.layout
+    model, tokens, (kind, *_) = case(name)
+    if kind == "encoder":
+        together = model(tokens).together
+        ours, layout = together.x, together.layout
+    else:
+        layout = tokens[0].layout
+        ours = model(tokens[0].x, layout, tokens[1])
     (ours * torch.linspace(0, 1, ours.shape[-1], dtype=ours.dtype)).pow(2).sum().backward()
     out, gradients = upstream[name]
     torch.testing.assert_close(ours[layout.valid], out[layout.valid], rtol=1e-10, atol=1e-10)

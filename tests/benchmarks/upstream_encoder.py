@@ -1,6 +1,6 @@
-"""Upstream's encoder for test_encoder_parity.py, run by upstream's Python: upstream_encoder.py CASES.pt OUT.pt.
+"""Upstream's encoders for test_encoder_parity.py, run by upstream's Python: upstream_encoder.py CASES.pt OUT.pt.
 
-A case is (its arguments, inputs, masks of padding, weights); with an output go its gradients by the weights.
+A case is (kind, its arguments, inputs, masks of padding, weights); with an output go its gradients by the weights.
 """
 
 import sys
@@ -8,19 +8,31 @@ import warnings
 from copy import deepcopy
 
 import torch
-from salt.models.transformer import Transformer
+from salt.models.transformer import DecoderLayer, Transformer
 
 warnings.simplefilter("ignore")
 
 
-def answer(options, inputs, pads, weights, dtype):
-    """Output (tokens of all streams and registers, one after the other) and gradients of one case."""
+def encoded(options, inputs, pads):
+    """Tokens of all streams and registers, one after the other."""
+    return Transformer(**options), lambda model: model(dict(inputs), dict(pads))[0]
+
+
+def decoded(options, inputs, pads):
+    """Tokens of the first stream, having looked at those of the second."""
+    (x, kv), (mask, kv_mask) = inputs.values(), pads.values()
+    return DecoderLayer(**options), lambda model: model(x, kv=kv, mask=mask, kv_mask=kv_mask)
+
+
+def answer(kind, options, inputs, pads, weights, dtype):
+    """Output and gradients of one case."""
     # upstream writes into the arguments that it is given
-    model = Transformer(**deepcopy(options)).to(dtype)
+    model, call = {"encoder": encoded, "decoder": decoded}[kind](deepcopy(options), inputs, pads)
+    model.to(dtype)
     model.load_state_dict({**model.state_dict(), **weights})
     missing = {name for name in model.state_dict() if not name.endswith("register_mask")} - set(weights)
     assert not missing, missing
-    out = model(dict(inputs), dict(pads))[0]
+    out = call(model)
     (out * torch.linspace(0, 1, out.shape[-1], dtype=out.dtype)).pow(2).sum().backward()
     return out.detach(), {name: parameter.grad for name, parameter in model.named_parameters()}
 

@@ -12,7 +12,7 @@ from salt.nn.attention import ATTENTION_TYPES, Attention
 from salt.nn.encoder import Tokens
 from salt.nn.layers import GLU, Dense
 from salt.nn.residual import DropPath, LayerScale, NormResidual
-from salt.nn.transformer import EncoderLayer
+from salt.nn.transformer import DecoderLayer, EncoderLayer
 from salt.ragged import Ragged, Segments
 from tests.models.padded import Padded
 from tests.models.test_oracle import run
@@ -234,31 +234,33 @@ def stream(lengths: list[int], house, width: int = 8, seed: int = 0):
 
 
 @pytest.mark.parametrize("lengths", STREAMS, ids=str)
+@pytest.mark.parametrize("norm_type", ["pre", "post", "none"])
 @pytest.mark.parametrize("normalised", [False, True])
-def test_attention_to_another_stream_is_the_same_packed_and_padded(lengths, normalised):
-    attention = shaken(Attention(8, 2, do_qk_norm=normalised, do_v_norm=normalised).double())
+def test_a_decoder_layer_is_the_same_packed_and_padded(lengths, norm_type, normalised):
+    kwargs = {**HEADS, "do_qk_norm": normalised, "do_v_norm": normalised}
+    layer = shaken(DecoderLayer(8, "RMSNorm", norm_type=norm_type, attn_kwargs=kwargs).double())
 
     def answers(house):
-        attention.zero_grad()
+        layer.zero_grad()
         own, x, layout = stream(lengths[0], house)
         theirs, others, where = stream(lengths[1], house, seed=1)
-        out = attention(x, x, layout, Tokens("others", others, where))
+        out = layer(x, layout, Tokens("others", others, where))
         out = out[layout.valid] if house is Padded else out
         (out * torch.linspace(0, 1, out.numel(), dtype=out.dtype).view_as(out)).sum().backward()
-        gradients = {name: p.grad.clone() for name, p in attention.named_parameters()}
+        gradients = {name: p.grad.clone() for name, p in layer.named_parameters()}
         return {"out": out.detach(), "own": own.grad, "others": theirs.grad, **gradients}
 
     equal(answers(Packed), answers(Padded))
 
 
-def test_attention_of_one_jet_to_another_stream_is_that_of_several():
-    attention = shaken(Attention(8, 2).double())
+def test_a_decoder_layer_of_one_jet_is_that_of_several():
+    layer = shaken(DecoderLayer(8, attn_kwargs=HEADS).double())
     asking, answering = [3, 1, 0, 4], [2, 0, 3, 5]
     _, x, layout = stream(asking, Packed)
     _, others, where = stream(answering, Packed, seed=1)
-    packed = attention(x, x, layout, Tokens("others", others, where)).split(asking)
+    packed = layer(x, layout, Tokens("others", others, where)).split(asking)
     for jet, (own, theirs) in enumerate(zip(x.split(asking), others.split(answering), strict=True)):
-        torch.testing.assert_close(attention(own, own, One(), Tokens("others", theirs, One())), packed[jet])
+        torch.testing.assert_close(layer(own, One(), Tokens("others", theirs, One())), packed[jet])
 
 
 def test_whoever_has_nobody_to_ask_learns_nothing():
