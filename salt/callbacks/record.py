@@ -116,7 +116,8 @@ class RunRecord(SaveConfigCallback):
 
     def _plain(self, config: Namespace) -> dict[str, Any]:
         """The config as YAML has it."""
-        content = yaml.load(self.parser.dump(config, skip_unset=False, format="yaml"), LOADER)
+        dumped = self.parser.dump(config, skip_unset=False, skip_validation=True, format="yaml")  # it has been parsed
+        content = yaml.load(dumped, LOADER)
         assert isinstance(content, dict)
         return content
 
