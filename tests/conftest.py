@@ -33,11 +33,12 @@ SAMPLE = Path(__file__).parent.parent / "salt" / "configs" / "sample.h5"
 
 
 class ByFile(LoadScopeScheduling):
-    """Leaves the tests of a file to one process, for they share what is slow to make; those of Slurm a cluster."""
+    """Leaves the tests of a file to one process, for they share what is slow to make, and those of some folders."""
 
     def _split_scope(self, nodeid):
         file = nodeid.partition("::")[0]
-        return "tests/slurm" if file.startswith("tests/slurm/") else file
+        folder = file.rpartition("/")[0]
+        return folder if folder in {"tests/slurm", "tests/simulate"} else file  # one cluster, one sample
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -104,6 +104,7 @@ def tried(folder, *options):
     return subprocess.run(command, capture_output=True, text=True, timeout=240)
 
 
+@pytest.mark.slow
 def test_each_config_has_a_line_and_one_that_fails_the_exit_code(tmp_path):
     (tmp_path / "good.yaml").write_text(yaml.safe_dump(config()))
     wrong = config()

@@ -10,7 +10,9 @@ import yaml
 GNN = Path(__file__).parents[1] / "configs" / "first.yaml"
 
 
-@pytest.mark.parametrize("attention", ["GATv2Attention", "ScaledDotProductAttention"])
+@pytest.mark.parametrize(
+    "attention", ["GATv2Attention", pytest.param("ScaledDotProductAttention", marks=pytest.mark.slow)]
+)
 def test_a_config_of_that_time_trains_and_is_tested(salt, overlay, attention):
     config = yaml.safe_load(GNN.read_text())
     if attention != "GATv2Attention":

@@ -189,6 +189,7 @@ def test_workers_give_the_weights_of_none(fit, overlay):
     check_equal(last(fit("none", *options)), last(fit("two", *options, "--data.num_workers=2")))
 
 
+@pytest.mark.slow
 def test_another_seed_gives_other_jets_noise_and_weights(fit, overlay):
     options = ("--config=configs/gnn.yaml", f"--config={overlay(**RANDOM)}", *SHORT, "--data.batch_size=100")
     one, other = (rows(fit(f"seed{seed}", *options, f"--seed_everything={seed}")) for seed in (1, 2))

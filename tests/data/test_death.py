@@ -172,7 +172,9 @@ def test_a_busy_worker_ends_with_its_killed_parent(world, seconds):
 
 
 @needs_proc
-@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+@pytest.mark.parametrize(
+    "method", ["fork", *(pytest.param(name, marks=pytest.mark.slow) for name in ("spawn", "forkserver"))]
+)
 def test_busy_workers_of_a_dataloader_end_with_their_killed_parent_however_they_are_started(method, tmp_path):
     (program := tmp_path / "program.py").write_text(WITH_DATALOADER)
     command = [sys.executable, str(program), method, str(tmp_path / "workers")]

@@ -109,7 +109,7 @@ def test_without_a_key_it_records_offline_and_says_so_in_one_line(fit, comet):
 @pytest.mark.parametrize(
     "name",
     [
-        "PL_TRAINER__LOGGER__API_KEY",
+        pytest.param("PL_TRAINER__LOGGER__API_KEY", marks=pytest.mark.slow),
         pytest.param("PL_FIT__TRAINER__LOGGER__API_KEY", marks=pytest.mark.slow),
         pytest.param("PL_TRAINER__LOGGER__INIT_ARGS__API_KEY", marks=pytest.mark.slow),
         "COMET_API_KEY",

@@ -34,6 +34,7 @@ def check_equal(one, other):
             assert len({str(dict(each.attrs)) for each in sets}) == 1
 
 
+@pytest.mark.slow
 def test_two_ranks_write_the_file_of_one(start, salt, own_run, one_thread):
     options = ("--data.num_test=1130", "--data.batch_size=300")  # four batches, the last of which is not full
     two = start("lightning", "test", own_run, *options, "--trainer.strategy=ddp", "--data.test_suff=two")

@@ -69,6 +69,7 @@ def test_a_parameter_that_fit_does_not_know_is_found_before_the_first_trial(swee
     assert not (tmp_path / "logs").exists()
 
 
+@pytest.mark.slow
 def test_folds_say_what_the_data_lack(sweep, tmp_path):
     answer = sweep("--folds=4", *TINY)
     assert answer.code == 2
