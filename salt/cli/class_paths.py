@@ -6,6 +6,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from salt.cli.nested import changed
+
 PACKAGE = re.compile(r"^pytorch_lightning\.")
 """Lightning's package before 2.0; a class in it is no relation of the one in lightning.pytorch."""
 
@@ -50,11 +52,11 @@ def loss(value: Any) -> Any:
 
 def rewritten(node: Any) -> Any:
     """A config with today's class paths; the one that is given stays as it is."""
-    if isinstance(node, list):
-        return [rewritten(item) for item in node]
-    if not isinstance(node, Mapping):
-        return node
-    content = {name: rewritten(value) for name, value in node.items()}
+    return changed(node, _of_today)
+
+
+def _of_today(content: dict[str, Any]) -> dict[str, Any]:
+    """A mapping, a copy already, with its own class paths rewritten."""
     if isinstance(content.get("class_path"), str):
         content["class_path"] = _of_its_time(renamed(content["class_path"]), content.get("init_args"))
     if "loss" in content:

@@ -39,7 +39,7 @@ yaml.SafeDumper.add_multi_representer(Enum, lambda dumper, member: dumper.repres
 
 
 def complete(parser: LightningArgumentParser) -> None:
-    """Add our own arguments, and the two links: what data and model must know of each other."""
+    """Add our own arguments, and the links: what data and model must know of each other."""
     parser.add_argument("-n", "--name", type=str, default="salt", help="Name of the model and of the run.")
     parser.add_argument(
         "-ls", "--log_suffix", type=str | None, default=None, help="End of the run directory's name, not the time."
